@@ -1,0 +1,170 @@
+"""YAQL: the library within bounds, and in front of it the compiled form of the common shapes (`fast`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache, lru_cache
+from typing import Any
+
+import yaql
+from yaql.language import exceptions, factory, specs, utils, yaqltypes
+from yaql.language.expressions import BinaryOperator, Constant, Function, GetContextValue
+
+from gregale.expressions import fast, functions, settings
+from gregale.expressions.budget import bounded
+from gregale.expressions.errors import ExpressionError, GrammarError, described
+from gregale.expressions.scope import Scope
+
+
+def expression(text: str) -> Callable[[Scope], Any]:
+    """The compiled form of one expression. It tries the fast path; whatever that cannot decide, the library decides."""
+    try:
+        quick = fast.compiled(_parsed(text, settings.generation).expression)
+    except exceptions.YaqlException:
+        quick = None
+    slow = library(text)
+    if quick is None:
+        return slow
+
+    def run(scope: Scope) -> Any:
+        try:
+            return quick(scope)
+        except Exception:  # whatever it was, the library says what it means
+            return slow(scope)
+
+    return run
+
+
+def library(text: str) -> Callable[[Scope], Any]:
+    """The same by the library alone."""
+
+    def run(scope: Scope) -> Any:
+        try:
+            return bounded(settings.settings().seconds, lambda: _evaluate(text, scope))
+        except RecursionError:
+            raise ExpressionError("YAQL", text, "nested too deeply") from None
+        except LookupError as e:
+            # Questions that only the database can answer pass through as they are.
+            if getattr(e, "passes_through_expressions", False):
+                raise
+            raise ExpressionError("YAQL", text, described(e, text)) from None
+        except Exception as e:
+            raise ExpressionError("YAQL", text, described(e, text)) from None
+
+    return run
+
+
+def _evaluate(text: str, scope: Scope) -> Any:
+    context = _root_context().create_child_context()
+    root = scope.root()
+    context["$"] = _Lazy(scope) if root is scope else utils.convert_input_data(root)
+    context["$__scope"] = scope
+    for name in ("__env", "__execution", "__task_execution"):
+        if name in scope:
+            context["$" + name] = utils.convert_input_data(scope[name])
+    statement = _parsed(text, settings.generation)
+    return statement(utils.NO_VALUE, context, statement.engine)
+
+
+class _Lazy(utils.MappingType):  # type: ignore[misc]
+    """`$` for the library: values are converted when they are read, not all of them for every evaluation."""
+
+    def __init__(self, scope: Scope):
+        self._scope = scope
+
+    def __getitem__(self, name: str) -> Any:
+        return utils.convert_input_data(self._scope[name])
+
+    def __iter__(self) -> Any:
+        return iter(self._scope)
+
+    def __len__(self) -> int:
+        return len(self._scope)
+
+    def __hash__(self) -> int:
+        return hash(tuple(self._scope))
+
+
+@lru_cache(maxsize=20_000)
+def _parsed(text: str, generation: int) -> Any:
+    return _engine(generation)(text)
+
+
+@cache
+def _engine(generation: int) -> Any:
+    del generation
+    current = settings.settings()
+    return factory.YaqlFactory().create(
+        options={
+            "yaql.limitIterators": current.iterations,
+            "yaql.memoryQuota": current.memory,
+            "yaql.convertTuplesToLists": True,
+            "yaql.convertSetsToLists": True,
+        }
+    )
+
+
+@cache
+def _root_context() -> Any:
+    context = yaql.create_context().create_child_context()
+    for name, function in functions.BUILTIN.items():
+        context.register_function(_with_scope(function), name=name)
+    for name, function in functions.added().items():
+        context.register_function(_plain(function), name=name)
+    context.register_function(_bounded_power, name="pow")
+    return context
+
+
+def _with_scope(function: functions.Function) -> Any:
+    def call(context: Any, *args: Any, **kwargs: Any) -> Any:
+        return function(context["$__scope"], *args, **kwargs)
+
+    return specs.inject("context", yaqltypes.Context())(call)
+
+
+def _plain(function: functions.Function) -> Any:
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return function(*(functions.plain(a) for a in args), **kwargs)
+
+    return call
+
+
+def _bounded_power(a: Any, b: Any, c: Any = None) -> Any:
+    if c is None and isinstance(a, int) and isinstance(b, int) and a.bit_length() * abs(b) > 100_000:
+        raise ValueError("the result of pow would have too many digits")
+    return pow(a, b, c)
+
+
+def check(text: str) -> GrammarError | None:
+    try:
+        _parsed(text, settings.generation)
+    except exceptions.YaqlException as e:
+        position = getattr(e, "position", None)
+        caret = f"{text}\n    {' ' * position}^" if isinstance(position, int) and position >= 0 else ""
+        return GrammarError("yaql", f"Not a YAQL expression: {text}: {e}", caret)
+    except RecursionError:
+        return GrammarError("yaql", "Not a YAQL expression: nested too deeply")
+    return None
+
+
+def variables(text: str) -> set[str]:
+    try:
+        tree = _parsed(text, settings.generation).expression
+    except Exception:  # not an expression: the grammar check says so
+        return set()
+    found: set[str] = set()
+    _walk(tree, found)
+    return found
+
+
+def _walk(node: Any, found: set[str]) -> None:
+    if isinstance(node, BinaryOperator) and node.operator == ".":
+        left, right = node.args
+        if isinstance(left, GetContextValue):
+            if left.path.value == "$" and isinstance(right, Constant):
+                found.add(str(right.value))
+        else:
+            _walk(left, found)
+    elif isinstance(node, Function):
+        for argument in node.args:
+            _walk(argument, found)
