@@ -1,0 +1,82 @@
+"""The messages, versioned, in MessagePack. Each is a hint that rows explain."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+VERSION = 1
+ENGINE = "engine"
+ACTIONS = "actions"
+
+
+class StartMessage(msgspec.Struct, frozen=True, tag="start"):
+    """An execution waits to be started. Lost: the sweep finds it. Twice: it is started already."""
+
+    execution_id: str
+    root_id: str
+
+
+class ActionFinished(msgspec.Struct, frozen=True, tag="action_done"):
+    """An action has ended. Lost: its holder's row says so, or its heartbeat stops. Twice: it has ended already."""
+
+    action_id: str
+    execution_id: str | None
+    root_id: str | None
+    attempt: int
+    data: Any = None
+    error: Any = None
+    cancel: bool = False
+    force_fail: str | None = None
+
+
+class RunActionMessage(msgspec.Struct, frozen=True, tag="run_action"):
+    """Run an action. Lost: nobody holds it, and the sweep sends it again. Twice: the claim refuses, or it is idempotent."""
+
+    action_id: str
+    execution_id: str | None
+    root_id: str | None
+    task_id: str | None
+    workflow_name: str
+    action: str
+    input: dict[str, Any]
+    attempt: int = 0
+    safe_rerun: bool = False
+    is_sync: bool = True
+    timeout: int | None = None
+
+
+Message = StartMessage | ActionFinished | RunActionMessage
+
+
+class _Envelope(msgspec.Struct, frozen=True):
+    v: int
+    m: Message
+
+
+class Unreadable(ValueError):  # noqa: N818 - says what the message is
+    """A message that cannot be decoded, or of a version that this process does not know."""
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(_Envelope)
+
+
+def encode(message: Message) -> bytes:
+    return _encoder.encode(_Envelope(VERSION, message))
+
+
+def decode(body: bytes) -> Message:
+    """Raises Unreadable."""
+    try:
+        envelope = _decoder.decode(body)
+    except msgspec.DecodeError as e:
+        raise Unreadable(f"not a message: {e}") from None
+    if envelope.v != VERSION:
+        raise Unreadable(f"version {envelope.v} of a message; this process knows {VERSION}")
+    return envelope.m
+
+
+def actions_queue(target: str | None) -> str:
+    return f"{ACTIONS}.{target}" if target else ACTIONS

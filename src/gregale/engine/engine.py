@@ -1,0 +1,385 @@
+"""The loop: events at hand → decisions → one commit → messages out → acknowledgements (design, rule 3)."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import logging
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import msgspec
+
+from gregale.bus import ActionFinished, Bus, Delivery, RunActionMessage, StartMessage, Unreadable, decode, encode
+from gregale.bus.messages import ENGINE, actions_queue
+from gregale.core import (
+    ActionDone,
+    ActionInfo,
+    Decision,
+    Event,
+    Execution,
+    Missing,
+    NotFound,
+    Rejected,
+    RunAction,
+    Start,
+    StartExecution,
+    Stop,
+    Timer,
+    TimerFired,
+    Work,
+    create_execution,
+    decide,
+)
+from gregale.core.work import Command
+from gregale.engine import standalone
+from gregale.engine.settings import EngineSettings
+from gregale.engine.sweep import Sweeper
+from gregale.engine.view import Cache, CachedView, answer
+from gregale.store import Database, SwapLost, commit, definitions
+
+log = logging.getLogger("gregale.engine")
+
+_MAX_QUESTIONS = 10_000
+_MAX_SWAPS_LOST = 50
+
+
+class Job(msgspec.Struct, eq=False):
+    """Something to decide: an event for an execution, or a new execution. `done` gets the outcome, `delivery` the ack."""
+
+    root_id: str
+    execution_id: str
+    event: Event | None
+    create: Callable[[Decision], Work] | None = None
+    delivery: Delivery | None = None
+    done: asyncio.Future[Execution] | None = None
+    failed: int = 0
+
+
+class Engine:
+    """`clock` gives seconds since the epoch, `new_id` fresh ids, `registry` what is known of an action by name."""
+
+    def __init__(
+        self,
+        database: Database,
+        bus: Bus,
+        registry: Callable[[str], ActionInfo | None],
+        clock: Callable[[], float],
+        new_id: Callable[[], str],
+        settings: EngineSettings | None = None,
+    ):
+        self.database = database
+        self.bus = bus
+        self.settings = settings or EngineSettings()
+        self.cache = Cache(self.settings.cached)
+        self.clock = clock
+        self.new_id = new_id
+        self.sweeper = Sweeper(self)
+        self.swaps_lost = 0
+        self.poisoned = 0
+        self._registry = registry
+        self._jobs: deque[Job] = deque()
+        self._wake = asyncio.Event()
+        self._busy: set[str] = set()
+        self._timers: list[tuple[float, int, str, Timer]] = []
+        self._timer_count = 0
+        self._slots = asyncio.Semaphore(self.settings.in_flight)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._commits: set[asyncio.Task[None]] = set()
+        self._stopping = False
+        self._listeners: list[Callable[[list[Work]], None]] = []
+
+    # Life ----------------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Take up what the rows say is unfinished, then take messages."""
+        await self.sweeper.takeover()
+        consumer = await self.bus.consume(ENGINE, self.settings.batch * 4)
+        self._consumer = consumer
+        for loop in (self._receive, self._work, self._watch_timers, self.sweeper.run):
+            self._tasks.append(asyncio.create_task(loop(), name=f"engine-{loop.__name__}"))
+
+    async def stop(self) -> None:
+        """Finish what is being handled, then let go."""
+        self._stopping = True
+        await self._consumer.close()
+        while self._jobs or self._busy:
+            self._wake.set()
+            await asyncio.sleep(0.005)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def listen(self, listener: Callable[[list[Work]], None]) -> None:
+        """Call `listener` with what each committed batch has changed."""
+        self._listeners.append(listener)
+
+    # Work in -------------------------------------------------------------------------------------------------------
+
+    async def apply(self, execution_id: str, event: Event) -> Execution:
+        """Decide and commit one event; gives the execution afterwards. Raises Rejected."""
+        done: asyncio.Future[Execution] = asyncio.get_running_loop().create_future()
+        root_id = await self._root_of(execution_id)
+        self.submit(Job(root_id, execution_id, event, done=done))
+        return await done
+
+    async def create(
+        self, identifier: str, namespace: str, given: dict[str, Any], params: dict[str, Any], description: str, project_id: str,
+        execution_id: str | None = None,
+    ) -> Execution:
+        """Create an execution of a workflow, by name or id; its start follows. Raises Rejected, ExpressionError."""
+        definition = await self.database.reading(definitions.definition, identifier, namespace, project_id)
+        if definition is None:
+            raise NotFound(f"Workflow not found [workflow_identifier={identifier}, namespace={namespace}]")
+        new_id = execution_id or self.new_id()
+        done: asyncio.Future[Execution] = asyncio.get_running_loop().create_future()
+
+        def make(decision: Decision) -> Work:
+            return create_execution(decision, definition, new_id, given, params, description, project_id)
+
+        self.submit(Job(new_id, new_id, None, create=make, done=done))
+        return await done
+
+    def submit(self, job: Job) -> None:
+        self._jobs.append(job)
+        self._wake.set()
+
+    async def _root_of(self, execution_id: str) -> str:
+        cached = self.cache.executions.get(execution_id)
+        if cached is not None:
+            return cached.root_id
+        found = await self.database.reading(answer, [("execution", execution_id)], self.settings.core.deep_merge)
+        execution = found["execution", execution_id]
+        if execution is None:
+            raise NotFound(f"WorkflowExecution not found [id={execution_id}]")
+        if execution_id not in self.cache.executions:
+            self.cache.keep(execution)
+        return str(execution.root_id)
+
+    async def _receive(self) -> None:
+        while deliveries := await self._consumer.take(self.settings.batch):
+            for delivery in deliveries:
+                try:
+                    message = decode(delivery.body)
+                except Unreadable as e:
+                    delivery.reject(str(e))
+                    continue
+                self._accept(message, delivery)
+
+    def _accept(self, message: object, delivery: Delivery) -> None:
+        if isinstance(message, StartMessage):
+            self.submit(Job(message.root_id, message.execution_id, Start(), delivery=delivery))
+        elif isinstance(message, ActionFinished) and message.execution_id is not None and message.root_id is not None:
+            event = ActionDone(message.action_id, message.data, message.error, message.cancel, message.attempt, message.force_fail)
+            self.submit(Job(message.root_id, message.execution_id, event, delivery=delivery))
+        elif isinstance(message, ActionFinished):
+            self._spawn(standalone.finished(self.database, message, delivery, self.clock()))
+        else:
+            delivery.reject(f"not a message for an engine: {type(message).__name__}")
+
+    def _spawn(self, run: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(run)
+        self._commits.add(task)
+        task.add_done_callback(self._commits.discard)
+
+    # The loop ------------------------------------------------------------------------------------------------------
+
+    async def _work(self) -> None:
+        while True:
+            await self._slots.acquire()
+            groups = self._take()
+            while not groups:
+                self._wake.clear()
+                await self._wake.wait()
+                groups = self._take()
+            self._busy.update(groups)
+            try:
+                decided = await self._decide_all(groups)
+            except Exception:
+                log.exception("a batch could not be decided; its events are tried again")
+                decided = []
+                await self._again([job for jobs in groups.values() for job in jobs], groups)
+            self._spawn(self._finish(groups, decided))
+
+    def _take(self) -> dict[str, list[Job]]:
+        """Events at hand by tree, in turn, leaving trees alone that are being committed."""
+        groups: dict[str, list[Job]] = {}
+        kept: list[Job] = []
+        taken = 0
+        while self._jobs and taken < self.settings.batch:
+            job = self._jobs.popleft()
+            if job.root_id in self._busy:
+                kept.append(job)
+            else:
+                groups.setdefault(job.root_id, []).append(job)
+                taken += 1
+        self._jobs.extendleft(reversed(kept))
+        return groups
+
+    async def _decide_all(self, groups: dict[str, list[Job]]) -> list[tuple[Decision, list[Job]]]:
+        self.cache.seen(await self.database.reading(definitions.change_number))
+        transient: dict[tuple[Any, ...], Any] = {}
+        waiting = dict(groups)
+        decided = []
+        while waiting:
+            questions: list[tuple[Any, ...]] = []
+            for root_id, jobs in list(waiting.items()):
+                outcome = self._decide(jobs, transient, questions)
+                if outcome is not None:
+                    decided.append(outcome)
+                    del waiting[root_id]
+            if questions:
+                await self._learn(list(dict.fromkeys(questions)), transient)
+        return decided
+
+    def _decide(
+        self, jobs: list[Job], transient: dict[tuple[Any, ...], Any], questions: list[tuple[Any, ...]]
+    ) -> tuple[Decision, list[Job]] | None:
+        """Decide the events of one tree. None when something must be loaded first."""
+        while True:
+            view = CachedView(self.cache, self._registry, transient)
+            decision = Decision(view, self.clock(), self.new_id, self.settings.core)
+            for job in jobs:
+                try:
+                    if job.create is not None:
+                        self._create(decision, job)
+                    elif job.event is not None:
+                        decide(decision, job.execution_id, job.event)
+                except Missing as e:
+                    questions.append(e.question)
+                    return None
+                except Exception as e:  # Rejected: the caller's; anything else: a fault of ours, set aside with its reason
+                    jobs.remove(job)
+                    self._refuse(job, e)
+                    break
+            else:
+                return decision, jobs
+
+    def _create(self, decision: Decision, job: Job) -> None:
+        """A start with an id that exists gives the execution that has it (spec 4.1)."""
+        assert job.create is not None
+        if job.execution_id in decision.works or decision.view.execution(job.execution_id) is not None:
+            return
+        job.create(decision)
+
+    def _refuse(self, job: Job, error: Exception) -> None:
+        if job.done is not None:
+            if not job.done.done():
+                job.done.set_exception(error)
+        elif isinstance(error, NotFound):
+            log.info("an event for something that is gone: %s", error)
+        elif not isinstance(error, Rejected):
+            self.poisoned += 1
+            log.error("execution %s: %s could not be decided and ends in ERROR", job.execution_id, type(job.event).__name__, exc_info=error)
+            if not isinstance(job.event, Stop):
+                reason = f"Gregale could not decide {type(job.event).__name__} and set this execution aside: {type(error).__name__}: {error}"
+                self.submit(Job(job.root_id, job.execution_id, Stop("ERROR", reason, True)))
+        if job.delivery is not None:
+            if isinstance(error, Rejected):
+                job.delivery.ack()
+            else:
+                job.delivery.reject(f"{type(error).__name__}: {error}")
+
+    async def _learn(self, questions: list[tuple[Any, ...]], transient: dict[tuple[Any, ...], Any]) -> None:
+        found = await self.database.reading(answer, questions[:_MAX_QUESTIONS], self.settings.core.deep_merge)
+        for question, value in found.items():
+            if question[0] == "execution":
+                if value is None:
+                    self.cache.executions[question[1]] = None
+                else:
+                    self.cache.keep(value)
+            elif question[0] in ("tasks", "executions", "subtree"):
+                transient[question] = value
+                if question[0] == "subtree":
+                    for execution in value:
+                        self.cache.executions.setdefault(execution.id, execution)
+            else:
+                self.cache.answers[question] = value
+
+    async def _finish(self, groups: dict[str, list[Job]], decided: list[tuple[Decision, list[Job]]]) -> None:
+        """Commit, publish, acknowledge; in this order."""
+        try:
+            works = [w for decision, _ in decided for w in decision.works.values() if w.changed()]
+            if works:
+                await self.database.writing(commit, works)
+            for work in works:
+                work.execution.revision += 1
+                self._remember(work)
+            await self._publish([(w.execution.root_id, c) for decision, _ in decided for w in decision.works.values() for c in w.commands])
+            for decision, jobs in decided:
+                self._settle(decision, jobs)
+            for listener in self._listeners:
+                listener(works)
+        except SwapLost as e:
+            self.swaps_lost += len(e.execution_ids)
+            log.info("other commits came first for %s; deciding again", ", ".join(sorted(e.execution_ids)))
+            await self._again([job for _, jobs in decided for job in jobs], groups, e)
+        except Exception:
+            log.exception("a batch could not be committed; its events are tried again")
+            await asyncio.sleep(0.1)
+            await self._again([job for _, jobs in decided for job in jobs], groups)
+        finally:
+            self._busy.difference_update(groups)
+            self._slots.release()
+            self._wake.set()
+
+    async def _again(self, jobs: list[Job], groups: dict[str, list[Job]], error: Exception | None = None) -> None:
+        """Forget what was known of these trees and decide their events again from the rows."""
+        for execution_id, execution in list(self.cache.executions.items()):
+            if execution is None or execution.root_id in groups:
+                self.cache.forget(execution_id)
+        for job in reversed(jobs):
+            job.failed += 1
+            if job.failed > _MAX_SWAPS_LOST:
+                self._refuse(job, error or RuntimeError("could not be committed"))
+            else:
+                self._jobs.appendleft(job)
+
+    def _remember(self, work: Work) -> None:
+        execution = work.execution
+        if execution.state.completed and not execution.open:
+            self.cache.forget(execution.id)
+        else:
+            self.cache.keep(execution)
+        for timer in work.timers:
+            self.add_timer(execution.root_id, timer)
+
+    async def _publish(self, commands: list[tuple[str, Command]]) -> None:
+        by_queue: dict[str, list[bytes]] = {}
+        for root_id, command in commands:
+            if isinstance(command, StartExecution):
+                by_queue.setdefault(ENGINE, []).append(encode(StartMessage(command.execution_id, root_id)))
+            else:
+                by_queue.setdefault(actions_queue(command.target), []).append(encode(run_message(root_id, command)))
+        for queue, bodies in by_queue.items():
+            await self.bus.publish(queue, bodies)
+
+    def _settle(self, decision: Decision, jobs: list[Job]) -> None:
+        for job in jobs:
+            if job.delivery is not None:
+                job.delivery.ack()
+            if job.done is not None and not job.done.done():
+                job.done.set_result(decision.peek(job.execution_id))
+
+    # Timers --------------------------------------------------------------------------------------------------------
+
+    def add_timer(self, root_id: str, timer: Timer) -> None:
+        self._timer_count += 1
+        heapq.heappush(self._timers, (timer.due, self._timer_count, root_id, timer))
+
+    async def _watch_timers(self) -> None:
+        while True:
+            now = self.clock()
+            while self._timers and self._timers[0][0] <= now:
+                _, _, root_id, timer = heapq.heappop(self._timers)
+                self.submit(Job(root_id, timer.execution_id, TimerFired(timer.task_id, timer.kind, timer.stamp)))
+            wait = min(0.5, self._timers[0][0] - now) if self._timers else 0.5
+            await asyncio.sleep(max(0.001, wait))
+
+
+def run_message(root_id: str, command: RunAction) -> RunActionMessage:
+    return RunActionMessage(
+        command.action_id, command.execution_id, root_id, command.task_id, command.workflow_name, command.action, command.input,
+        command.attempt, command.safe_rerun, command.is_sync, command.timeout,
+    )

@@ -1,0 +1,57 @@
+"""Running one action: natively or in a thread, within its time, every outcome a Result."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msgspec
+
+from gregale.actions import ActionContext, Registry, Result, UnknownAction
+from gregale.actions.contract import Action, arguments
+
+
+async def run(
+    registry: Registry, name: str, given: dict[str, Any], context: ActionContext, timeout: float | None = None  # noqa: ASYNC109
+) -> Result | None:
+    """The outcome of an action; None for an asynchronous one that ends later. Never raises, except when cancelled itself."""
+    try:
+        action = registry.get(name)
+    except UnknownAction as e:
+        return Result(error=str(e))
+    try:
+        async with asyncio.timeout(timeout or None):
+            value = await _call(action, given, context)
+    except TimeoutError:
+        return Result(error=f"The action ran longer than its task's timeout [action={name}, timeout(s)={timeout}]")
+    except asyncio.CancelledError:
+        if (current := asyncio.current_task()) is not None and current.cancelling():
+            raise
+        return Result(cancel=True)
+    except Exception as e:
+        return Result(error=_raised(name, context, e))
+    if isinstance(value, Result):
+        return value
+    return _storable(name, context, value) if action.info.is_sync else None
+
+
+async def _call(action: Action, given: dict[str, Any], context: ActionContext) -> Any:
+    values = arguments(action, given)
+    positional = (context,) if action.takes_context else ()
+    if action.blocking:
+        return await asyncio.to_thread(action.run, *positional, **values)
+    return await action.run(*positional, **values)
+
+
+def _raised(name: str, context: ActionContext, error: Exception) -> str:
+    text = str(error) or type(error).__name__
+    return f"The action raised an exception [action={name}, action_ex_id={context.action_execution_id}, msg='{text}']"
+
+
+def _storable(name: str, context: ActionContext, value: Any) -> Result:
+    """A value that cannot be sent is an error of the action, not of its messenger."""
+    try:
+        msgspec.json.encode(value)
+    except (TypeError, ValueError, RecursionError, msgspec.MsgspecError) as e:
+        return Result(error=_raised(name, context, ValueError(f"the result cannot be stored as JSON: {e}")))
+    return Result(data=value)

@@ -1,0 +1,162 @@
+"""One batch in one transaction: the changes of many executions, each guarded by its revision."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from gregale.core import Work
+from gregale.core.state import COMPLETED
+from gregale.store import rows
+from gregale.store.schema import action_executions, arrivals, contexts, executions, specs, tasks, timers
+
+_TERMINAL = tuple(sorted(s.value for s in COMPLETED))
+
+
+class SwapLost(Exception):  # noqa: N818 - an outcome, not a failure
+    """Other commits came first for these executions; nothing of the batch was written."""
+
+    def __init__(self, execution_ids: Sequence[str]):
+        self.execution_ids = frozenset(execution_ids)
+        super().__init__(", ".join(execution_ids))
+
+
+def commit(connection: Connection, works: Iterable[Work]) -> None:
+    """Write everything that changed, or nothing. Raises SwapLost.
+
+    Each execution's revision is compared and raised in the same UPDATE; a completed execution takes no other state but by a
+    rerun. The works' revisions are raised by the caller when this has returned.
+    """
+    changed = [w for w in works if w.changed()]
+    created = [w for w in changed if w.created]
+    updated = [w for w in changed if not w.created]
+    _swap(connection, updated)
+    if created:
+        _new_specs(connection, created)
+        connection.execute(executions.insert(), [{**rows.execution_row(w.execution), "revision": 1} for w in created])
+    _tasks(connection, changed)
+    _children(connection, changed)
+    _insert(connection, contexts, [
+        {"execution_id": w.execution.id, "seq": c.seq, "parents": rows.encode(c.parents), "own": rows.encode(c.own)}
+        for w in changed for c in w.contexts
+    ])
+    _insert(connection, arrivals, [rows.arrival_row(w.execution.id, a) for w in changed for a in w.arrivals])
+    _timers(connection, changed)
+
+
+def _swap(connection: Connection, updated: list[Work]) -> None:
+    groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for work in updated:
+        new, old = work.execution, work.original
+        row = rows.execution_state(new)
+        for name in ("params", "context", "output"):
+            value = getattr(new, name)
+            if value is not getattr(old, name):
+                row[name] = None if value is None else rows.encode(value)
+        row |= {
+            "revision": old.revision + 1, "key": new.id, "seen": old.revision,
+            "allowed": int(new.state in COMPLETED or old.state in COMPLETED),
+        }
+        groups.setdefault(tuple(row), []).append(row)
+    for columns, group in groups.items():
+        values = {c: sa.bindparam(c) for c in columns if c not in ("key", "seen", "allowed")}
+        statement = (
+            executions.update()
+            .where(
+                executions.c.id == sa.bindparam("key"),
+                executions.c.revision == sa.bindparam("seen"),
+                sa.or_(
+                    sa.and_(*(executions.c.state != state for state in _TERMINAL)),
+                    sa.bindparam("allowed", type_=sa.Integer) == 1,
+                ),
+            )
+            .values(values)
+        )
+        found = connection.execute(statement, group)
+        if found.rowcount != len(group):
+            raise SwapLost(_losers(connection, group))
+
+
+def _losers(connection: Connection, group: list[dict[str, Any]]) -> list[str]:
+    wanted = {row["key"]: row["revision"] for row in group}
+    found = dict(
+        connection.execute(sa.select(executions.c.id, executions.c.revision).where(executions.c.id.in_(list(wanted)))).all()  # type: ignore[arg-type]
+    )
+    return [key for key, revision in wanted.items() if found.get(key) != revision]
+
+
+def _new_specs(connection: Connection, created: list[Work]) -> None:
+    bodies = {w.execution.spec_hash: w.execution.spec.body for w in created}
+    save_specs(connection, bodies)
+
+
+def save_specs(connection: Connection, bodies: dict[str, dict[str, Any]]) -> None:
+    """Store bodies that are not stored yet, by the hash of their content."""
+    known = set(connection.scalars(sa.select(specs.c.hash).where(specs.c.hash.in_(list(bodies)))))
+    _insert(connection, specs, [{"hash": h, "body": rows.encode(b)} for h, b in bodies.items() if h not in known])
+
+
+_task_update = tasks.update().where(tasks.c.id == sa.bindparam("key")).values({
+    c.name: sa.bindparam(c.name) for c in tasks.columns if c.name not in ("id", "execution_id", "seq", "name", "type", "created_at")
+})
+_child_update = action_executions.update().where(action_executions.c.id == sa.bindparam("key")).values({
+    c: sa.bindparam(c) for c in ("state", "state_info", "accepted", "attempt", "output", "updated_at")
+})
+
+
+def _tasks(connection: Connection, changed: list[Work]) -> None:
+    new, old = [], []
+    for work in changed:
+        for task in work.tasks.values():
+            row = rows.task_row(work.execution.id, task)
+            if task.id in work.original.tasks:
+                row["key"] = row["id"]
+                for name in ("id", "execution_id", "seq", "name", "type", "created_at"):
+                    del row[name]
+                old.append(row)
+            else:
+                new.append(row)
+    _insert(connection, tasks, new)
+    if old:
+        connection.execute(_task_update, old)
+
+
+def _children(connection: Connection, changed: list[Work]) -> None:
+    new, old = [], []
+    for work in changed:
+        for child in work.children.values():
+            if child.id in work.original.children:
+                old.append(rows.child_update(child))
+            else:
+                new.append(rows.child_row(work.execution, child))
+    _insert(connection, action_executions, new)
+    if old:
+        connection.execute(_child_update, old)
+
+
+def _timers(connection: Connection, changed: list[Work]) -> None:
+    done = [(key, work) for work in changed for key in work.timers_done]
+    if done:
+        connection.execute(
+            timers.delete().where(
+                timers.c.task_id == sa.bindparam("t"), timers.c.kind == sa.bindparam("k"), timers.c.stamp == sa.bindparam("s")
+            ),
+            [{"t": key[0], "k": key[1], "s": key[2]} for key, _ in done],
+        )
+    new = [rows.timer_row(t, rows.partition_of(w.execution.root_id)) for w in changed for t in w.timers]
+    distinct = {(r["task_id"], r["kind"], r["stamp"]): r for r in new}
+    if distinct:
+        known = connection.execute(
+            sa.select(timers.c.task_id, timers.c.kind, timers.c.stamp).where(timers.c.task_id.in_([k[0] for k in distinct]))
+        ).all()
+        for row in known:
+            distinct.pop((row[0], row[1], row[2]), None)
+        _insert(connection, timers, list(distinct.values()))
+
+
+def _insert(connection: Connection, table: sa.Table, values: list[dict[str, Any]]) -> None:
+    if values:
+        connection.execute(table.insert(), values)
