@@ -8,15 +8,19 @@ import time
 import uuid
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
+from typing import Any
 
 import msgspec
 
 from gregale import cluster
-from gregale.actions import ActionSettings, Registry
+from gregale.actions import ActionContext, ActionSettings, Registry, Result
 from gregale.actions.contract import Action
 from gregale.bus import LocalBus
-from gregale.engine import Engine, EngineSettings
+from gregale.core import InvalidInput
+from gregale.core.scope import shown_time
+from gregale.engine import Engine, EngineSettings, standalone
 from gregale.executor import Executor, ExecutorSettings
+from gregale.executor.run import run
 from gregale.store import Database, upgrade
 
 
@@ -31,6 +35,10 @@ class ServiceSettings(msgspec.Struct, frozen=True):
     actions: ActionSettings = ActionSettings()
 
 
+def encoded(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
+
+
 def new_id() -> str:
     return str(uuid.uuid4())
 
@@ -40,6 +48,7 @@ class Service(AbstractAsyncContextManager["Service"]):
 
     def __init__(self, settings: ServiceSettings | None = None, actions: tuple[Action, ...] = ()):
         self.settings = settings or ServiceSettings()
+        self._since = time.time()
         self.registry = Registry(self.settings.actions, actions)
         durability = "normal" if self.settings.durability == "normal" else "full"
         self.database = Database(self.settings.database, durability)  # type: ignore[arg-type]
@@ -59,6 +68,43 @@ class Service(AbstractAsyncContextManager["Service"]):
         await self.engine.start()
         await self.executor.start()
         return self
+
+    def system_actions(self) -> list[dict[str, object]]:
+        """The actions of this process, as the API shows them."""
+        since = shown_time(self._since)
+        return [
+            {
+                "id": name, "name": name, "is_system": True, "input": found.signature, "description": found.description, "tags": None,
+                "definition": "", "scope": "public", "project_id": None, "created_at": since, "updated_at": since, "namespace": "",
+            }
+            for name in self.registry.names()
+            for found in [self.registry.get(name)]
+        ]
+
+    async def run_action(
+        self, name: str, given: dict[str, Any], namespace: str, project_id: str, description: str = "", save: bool = False,
+        wait: bool = False, target: str | None = None, timeout: int | None = None,  # noqa: ASYNC109
+    ) -> dict[str, Any] | str:
+        """Run an action of its own (language spec 7.3): the record of one that is not stored, or the id of one that is.
+
+        Raises InvalidInput.
+        """
+        call = await standalone.prepare(self.engine, name, given, namespace, project_id)
+        if not call.base.is_sync and wait:
+            raise InvalidInput(f"The action '{name}' does not support synchronous execution")
+        if not call.base.is_sync or (save and not wait):
+            return await standalone.store(self.engine, call, project_id, description, target, timeout)
+        context = ActionContext(executor=self.executor.name, settings=self.registry.settings)
+        result = await run(self.registry, call.base.name, call.base_input, context, timeout) or Result()
+        state, output = await standalone.outcome(self.engine, call, result.data, result.error, result.cancel, namespace, project_id)
+        if save:
+            return await standalone.store(self.engine, call, project_id, description, target, timeout, (state, output))
+        return {
+            "id": None, "name": name, "workflow_name": None, "workflow_namespace": None, "task_name": None, "task_execution_id": None,
+            "state": state, "state_info": output if state == "ERROR" and isinstance(output, str) else None, "tags": None,
+            "description": description, "project_id": None, "accepted": True, "input": encoded(given), "output": encoded({"result": output}),
+            "created_at": None, "updated_at": None,
+        }
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         await self.executor.stop()

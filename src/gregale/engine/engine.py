@@ -37,7 +37,7 @@ from gregale.engine import standalone
 from gregale.engine.settings import EngineSettings
 from gregale.engine.sweep import Sweeper
 from gregale.engine.view import Cache, CachedView, answer
-from gregale.store import Database, SwapLost, commit, definitions
+from gregale.store import Database, SwapLost, commit, definitions, search
 
 log = logging.getLogger("gregale.engine")
 
@@ -78,7 +78,7 @@ class Engine:
         self.sweeper = Sweeper(self)
         self.swaps_lost = 0
         self.poisoned = 0
-        self._registry = registry
+        self.registry = registry
         self._jobs: deque[Job] = deque()
         self._wake = asyncio.Event()
         self._busy: set[str] = set()
@@ -140,6 +140,13 @@ class Engine:
 
         self.submit(Job(new_id, new_id, None, create=make, done=done))
         return await done
+
+    async def delete(self, execution_id: str) -> None:
+        """Delete an execution with everything in it and below it."""
+        ids = await self.database.reading(search.subtree_ids, execution_id)
+        await self.database.writing(search.delete_execution, execution_id)
+        for gone in ids:
+            self.cache.forget(gone)
 
     def submit(self, job: Job) -> None:
         self._jobs.append(job)
@@ -238,7 +245,7 @@ class Engine:
     ) -> tuple[Decision, list[Job]] | None:
         """Decide the events of one tree. None when something must be loaded first."""
         while True:
-            view = CachedView(self.cache, self._registry, transient)
+            view = CachedView(self.cache, self.registry, transient)
             decision = Decision(view, self.clock(), self.new_id, self.settings.core)
             for job in jobs:
                 try:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from gregale.bus import ActionFinished, Delivery
-from gregale.core import NotFound, WorkflowError
+from gregale.bus import ActionFinished, Delivery, RunActionMessage, encode
+from gregale.bus.messages import actions_queue
+from gregale.core import ActionInfo, InvalidInput, Missing, NotFound, WorkflowError
+from gregale.core.calls import Call, transform, unfold
+from gregale.engine.view import Cache, CachedView, answer
+from gregale.expressions import ExpressionError, MapScope
 from gregale.store import Database, rows
 from gregale.store.schema import action_executions as table
+
+if TYPE_CHECKING:
+    from gregale.engine.engine import Engine
 
 
 async def finished(database: Database, message: ActionFinished, delivery: Delivery, now: float) -> None:
@@ -43,3 +50,78 @@ def update(connection: Connection, action_id: str, state: str, value: Any, now: 
         connection.execute(table.update().where(table.c.id == action_id).values(state=state, updated_at=now))
     else:
         _finish(connection, action_id, state, value, now)
+
+
+async def prepare(engine: Engine, name: str, given: dict[str, Any], namespace: str, project_id: str) -> Call:
+    """Find an action and check its input. Raises InvalidInput."""
+
+    def ready(lookup: Any) -> Call:
+        info = lookup(name)
+        if info is None:
+            raise InvalidInput(f"Failed to find action [action_name={name}, namespace={namespace}]")
+        try:
+            return unfold(info, given, MapScope({}, new_id=engine.new_id), lookup, namespace)
+        except ExpressionError as e:
+            raise InvalidInput(str(e)) from None
+
+    call: Call = await _asking(engine, namespace, project_id, ready)
+    return call
+
+
+async def outcome(
+    engine: Engine, call: Call, data: Any, error: Any, cancel: bool, namespace: str, project_id: str
+) -> tuple[str, Any]:
+    """State and result of an action run in place, an ad-hoc action's output applied."""
+    if cancel or error is not None:
+        return ("CANCELLED", None) if cancel else ("ERROR", error)
+
+    def ready(lookup: Any) -> tuple[str, Any]:
+        try:
+            return "SUCCESS", transform(call.info, data, lookup)
+        except ExpressionError as e:
+            return "ERROR", str(e)
+
+    result: tuple[str, Any] = await _asking(engine, namespace, project_id, ready)
+    return result
+
+
+async def _asking(engine: Engine, namespace: str, project_id: str, run: Any) -> Any:
+    """Run something that looks actions up, loading what it asks for."""
+    cache = Cache(1)
+    view = CachedView(cache, engine.registry, {})
+
+    def lookup(name: str) -> ActionInfo | None:
+        return view.action(name, namespace, project_id)
+
+    while True:
+        try:
+            return run(lookup)
+        except Missing as e:
+            cache.answers.update(await engine.database.reading(answer, [e.question], False))
+
+
+async def store(
+    engine: Engine, call: Call, project_id: str, description: str, target: str | None, timeout: int | None,
+    done: tuple[str, Any] | None = None,
+) -> str:
+    """A stored action execution: handed to an executor, or with its outcome already."""
+    action_id, now = engine.new_id(), engine.clock()
+    row = {
+        "id": action_id, "execution_id": None, "task_id": None, "kind": "ACTION", "name": call.name, "project_id": project_id, "seq": 0,
+        "item": 0, "attempt": 0, "state": "RUNNING" if done is None else done[0], "state_info": None, "accepted": done is not None,
+        "input": rows.encode(call.input), "output": None if done is None else rows.encode(done[1]),
+        "base": None if call.base is call.info else rows.encode((call.base.name, call.base_input)), "is_sync": call.base.is_sync,
+        "safe_rerun": call.base.idempotent, "target": target, "timeout": timeout, "description": description, "holder": None,
+        "held_since": None, "heartbeat": None, "created_at": now, "updated_at": now,
+    }
+    await engine.database.writing(_insert, row)
+    if done is None:
+        message = RunActionMessage(
+            action_id, None, None, None, "", call.base.name, call.base_input, 0, call.base.idempotent, call.base.is_sync, timeout
+        )
+        await engine.bus.publish(actions_queue(target), [encode(message)])
+    return action_id
+
+
+def _insert(connection: Connection, row: dict[str, Any]) -> None:
+    connection.execute(table.insert(), row)

@@ -55,6 +55,11 @@ def read_workbook(text: str | bytes) -> WorkbookSpec:
     return workbook
 
 
+def read_workbook_document(text: str | bytes) -> Document:
+    """A workbook with the text of each member. Raises InvalidDocument."""
+    return _read(text, "workbook")
+
+
 def workflow_from_body(name: str, body: dict[str, Any]) -> WorkflowSpec:
     """The spec of a workflow whose body was checked before (a stored one). Raises InvalidDocument if it is not valid."""
     report = Report()

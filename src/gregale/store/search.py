@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from gregale.core import InvalidInput, NotFound
-from gregale.store.schema import action_executions, executions, tasks
+from gregale.store.schema import action_executions, executions, specs, tasks
 
 MAX_PAGE = 1000
 
@@ -211,3 +211,15 @@ def delete_execution(connection: Connection, execution_id: str) -> None:
     ids = subtree_ids(connection, execution_id)
     for start in range(0, len(ids), 500):
         connection.execute(executions.delete().where(executions.c.id.in_(ids[start : start + 500])))
+
+
+def describe(connection: Connection, execution_id: str, description: str) -> None:
+    """Only people read a description, so that it needs no decision."""
+    connection.execute(executions.update().where(executions.c.id == execution_id).values(description=description))
+
+
+def spec_body(connection: Connection, spec_hash: str) -> str:
+    """The stored body of a workflow, as JSON text."""
+    found = connection.scalar(sa.select(specs.c.body).where(specs.c.hash == spec_hash))
+    assert found is not None
+    return str(found)
