@@ -181,7 +181,7 @@ class Engine:
             event = ActionDone(message.action_id, message.data, message.error, message.cancel, message.attempt, message.force_fail)
             self.submit(Job(message.root_id, message.execution_id, event, delivery=delivery))
         elif isinstance(message, ActionFinished):
-            self._spawn(standalone.finished(self.database, message, delivery, self.clock()))
+            self._spawn(standalone.finished(self, message, delivery))
         else:
             delivery.reject(f"not a message for an engine: {type(message).__name__}")
 

@@ -13,19 +13,25 @@ from gregale.core import ActionInfo, InvalidInput, Missing, NotFound, WorkflowEr
 from gregale.core.calls import Call, transform, unfold
 from gregale.engine.view import Cache, CachedView, answer
 from gregale.expressions import ExpressionError, MapScope
-from gregale.store import Database, rows
+from gregale.store import rows
 from gregale.store.schema import action_executions as table
 
 if TYPE_CHECKING:
     from gregale.engine.engine import Engine
 
 
-async def finished(database: Database, message: ActionFinished, delivery: Delivery, now: float) -> None:
+async def finished(engine: Engine, message: ActionFinished, delivery: Delivery) -> None:
     """Store a result and acknowledge it; one that came before stays."""
-    state = "CANCELLED" if message.cancel else "ERROR" if message.error is not None else "SUCCESS"
-    value = message.error if state == "ERROR" else None if message.cancel else message.data
-    await database.writing(_finish, message.action_id, state, value, now)
+    row = await engine.database.reading(_row, message.action_id)
+    if row is not None:
+        call = await prepare(engine, row.name, rows.decode(row.input), "", row.project_id)
+        state, value = await outcome(engine, call, message.data, message.error, message.cancel, "", row.project_id)
+        await engine.database.writing(_finish, message.action_id, state, value, engine.clock())
     delivery.ack()
+
+
+def _row(connection: Connection, action_id: str) -> Any:
+    return connection.execute(sa.select(table).where(table.c.id == action_id, table.c.execution_id.is_(None))).first()
 
 
 def _finish(connection: Connection, action_id: str, state: str, value: Any, now: float) -> bool:
@@ -39,7 +45,7 @@ def _finish(connection: Connection, action_id: str, state: str, value: Any, now:
 
 def update(connection: Connection, action_id: str, state: str, value: Any, now: float) -> None:
     """Complete, pause or resume one from outside. Raises NotFound, WorkflowError."""
-    row = connection.execute(sa.select(table).where(table.c.id == action_id, table.c.execution_id.is_(None))).first()
+    row = _row(connection, action_id)
     if row is None:
         raise NotFound(f"ActionExecution not found [id={action_id}]")
     if row.state not in ("RUNNING", "PAUSED"):

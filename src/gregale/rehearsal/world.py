@@ -19,7 +19,6 @@ from gregale.core import (
     Settings,
     Start,
     StartExecution,
-    Timer,
     TimerFired,
     create_execution,
     decide,
@@ -43,7 +42,7 @@ class World:
         self.executions_by_id: dict[str, Execution] = {}
         self.environments: dict[str, dict[str, Any]] = {}
         self.queue: deque[Command] = deque()
-        self.timers: list[tuple[float, int, Timer]] = []
+        self.timers: list[tuple[float, int, str, Event]] = []
         self.commands_seen: list[Command] = []
         self._actions = actions
         self._handler = handler
@@ -150,7 +149,7 @@ class World:
                 work.execution.revision += 1
                 self.executions_by_id[work.execution.id] = work.execution
             for timer in work.timers:
-                heapq.heappush(self.timers, (timer.due, next(self._order), timer))
+                self.at(timer.due, timer.execution_id, TimerFired(timer.task_id, timer.kind, timer.stamp))
             self.queue.extend(work.commands)
 
     def step(self) -> bool:
@@ -182,8 +181,24 @@ class World:
 
     def fire(self) -> None:
         """Jump to the next timer and fire it."""
-        due, _, timer = heapq.heappop(self.timers)
+        due, _, execution_id, event = heapq.heappop(self.timers)
+        self.apply_at(due, execution_id, event)
+
+    def apply_at(self, due: float, execution_id: str, event: Event) -> None:
+        """The clock stands still for timers that no longer mean anything."""
+        before = self.now
         self.now = max(self.now, due)
-        if timer.execution_id in self.executions_by_id:
-            self.apply(timer.execution_id, TimerFired(timer.task_id, timer.kind, timer.stamp))
+        if execution_id in self.executions_by_id and not self._changes(execution_id, event):
+            self.now = before
+
+    def _changes(self, execution_id: str, event: Event) -> bool:
+        decision = self.decision()
+        decide(decision, execution_id, event)
+        self._commit(decision)
+        work = decision.works[execution_id]
+        return bool(work.tasks or work.children or not isinstance(event, TimerFired))
+
+    def at(self, due: float, execution_id: str, event: Event) -> None:
+        """Have an event happen at a time."""
+        heapq.heappush(self.timers, (due, next(self._order), execution_id, event))
 

@@ -1,0 +1,77 @@
+"""`gregale serve`: api, engine and executor in one process."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import uvicorn
+
+from gregale.actions import ActionSettings, CommandSettings
+from gregale.api import application
+from gregale.service import Service, ServiceSettings
+from gregale.store import StoreError
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8989,
+    database: Annotated[Path, typer.Option("--database", "-d", help="The SQLite file.")] = Path("gregale.sqlite"),
+    durability: Annotated[str, typer.Option(help="full, or normal: faster, may lose the last second in a power cut.")] = "full",
+    allow_command: Annotated[bool, typer.Option("--allow-command", help="Allow gregale.command on this server.")] = False,
+    command_on: Annotated[list[str] | None, typer.Option(help="Only executors of these names may run gregale.command.")] = None,
+    name: Annotated[str, typer.Option(help="This process's name, for 'target'; the host's name by default.")] = "",
+    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "warning",
+) -> None:
+    """Serve the REST API v2 with engine and executor in one process on an SQLite file.
+
+    Whatever was running when the process ended, however it ended, goes on at the next start.
+
+    Example: gregale serve --port 8989 --database /var/lib/gregale/gregale.sqlite
+    """
+    if durability not in ("full", "normal"):
+        typer.echo(f"error: --durability is full or normal, not {durability}", err=True)
+        raise typer.Exit(2)
+    logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    settings = ServiceSettings(
+        database=f"sqlite:///{database.absolute()}",
+        durability=durability,
+        name=name,
+        actions=ActionSettings(command=CommandSettings(enabled=allow_command, executors=tuple(command_on or ()))),
+    )
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(_serve(settings, host, port))
+    except StoreError as e:
+        typer.echo(f"error: {e}", err=True)
+        raise typer.Exit(1) from None
+
+
+def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.Loop
+
+
+async def _serve(settings: ServiceSettings, host: str, port: int) -> None:
+    async with Service(settings) as service:
+        app = application(service.engine, service.system_actions, service.run_action)
+        server = uvicorn.Server(uvicorn.Config(app, host=host, port=port, log_level="warning", lifespan="off"))
+        announce = asyncio.create_task(_announce(server))
+        await server.serve()
+        announce.cancel()
+
+
+async def _announce(server: uvicorn.Server) -> None:
+    """Say where the server listens once it does: with port 0, nobody knows before."""
+    while not server.started:
+        await asyncio.sleep(0.01)
+    for listening in server.servers:
+        for socket in listening.sockets:
+            address, port = socket.getsockname()[:2]
+            typer.echo(f"Gregale serves http://{address}:{port}/v2")
