@@ -74,16 +74,34 @@ class Service(AbstractAsyncContextManager["Service"]):
         since = shown_time(self._since)
         return [
             {
-                "id": name, "name": name, "is_system": True, "input": found.signature, "description": found.description, "tags": None,
-                "definition": "", "scope": "public", "project_id": None, "created_at": since, "updated_at": since, "namespace": "",
+                "id": name,
+                "name": name,
+                "is_system": True,
+                "input": found.signature,
+                "description": found.description,
+                "tags": None,
+                "definition": "",
+                "scope": "public",
+                "project_id": None,
+                "created_at": since,
+                "updated_at": since,
+                "namespace": "",
             }
             for name in self.registry.names()
             for found in [self.registry.get(name)]
         ]
 
     async def run_action(
-        self, name: str, given: dict[str, Any], namespace: str, project_id: str, description: str = "", save: bool = False,
-        wait: bool = False, target: str | None = None, timeout: int | None = None,  # noqa: ASYNC109
+        self,
+        name: str,
+        given: dict[str, Any],
+        namespace: str,
+        project_id: str,
+        description: str = "",
+        save: bool = False,
+        wait: bool = False,
+        target: str | None = None,
+        timeout: int | None = None,
     ) -> dict[str, Any] | str:
         """Run an action of its own (language spec 7.3): the record of one that is not stored, or the id of one that is.
 
@@ -96,17 +114,33 @@ class Service(AbstractAsyncContextManager["Service"]):
             return await standalone.store(self.engine, call, project_id, description, target, timeout)
         context = ActionContext(executor=self.executor.name, settings=self.registry.settings)
         result = await run(self.registry, call.base.name, call.base_input, context, timeout) or Result()
-        state, output = await standalone.outcome(self.engine, call, result.data, result.error, result.cancel, namespace, project_id)
+        state, output = await standalone.outcome(
+            self.engine, call, result.data, result.error, result.cancel, namespace, project_id
+        )
         if save:
             return await standalone.store(self.engine, call, project_id, description, target, timeout, (state, output))
         return {
-            "id": None, "name": name, "workflow_name": None, "workflow_namespace": None, "task_name": None, "task_execution_id": None,
-            "state": state, "state_info": output if state == "ERROR" and isinstance(output, str) else None, "tags": None,
-            "description": description, "project_id": None, "accepted": True, "input": encoded(given), "output": encoded({"result": output}),
-            "created_at": None, "updated_at": None,
+            "id": None,
+            "name": name,
+            "workflow_name": None,
+            "workflow_namespace": None,
+            "task_name": None,
+            "task_execution_id": None,
+            "state": state,
+            "state_info": output if state == "ERROR" and isinstance(output, str) else None,
+            "tags": None,
+            "description": description,
+            "project_id": None,
+            "accepted": True,
+            "input": encoded(given),
+            "output": encoded({"result": output}),
+            "created_at": None,
+            "updated_at": None,
         }
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         await self.executor.stop()
         await self.engine.stop()
         await cluster.leave(self.database, self.member, time.time)

@@ -86,10 +86,11 @@ def parse(text: str | bytes) -> Source:
     if len(text) > MAX_BYTES:
         raise YamlError(f"The document has {len(text)} bytes; at most {MAX_BYTES} are accepted", code="too-large")
     if isinstance(text, bytes):
+        raw = text
         try:
-            text = text.decode("utf-8")
+            text = raw.decode("utf-8")
         except UnicodeDecodeError as e:
-            line = text[: e.start].count(b"\n") + 1
+            line = raw[: e.start].count(b"\n") + 1
             raise YamlError(f"The text is not UTF-8: byte {e.start} cannot be decoded", line) from None
     try:
         return _Composer(_events(text)).compose()

@@ -18,7 +18,7 @@ async def command(
     env: dict[str, str] | None = None,
     cwd: str | None = None,
     input: str | None = None,  # noqa: A002 - the parameter's name in the language
-    timeout: float | None = None,  # noqa: ASYNC109 - a parameter of the action, in its result
+    timeout: float | None = None,
     max_output: int | None = None,
     check: bool = True,
 ) -> Any:
@@ -29,7 +29,9 @@ async def command(
     """
     settings = context.settings.command
     if settings.executors and context.executor not in settings.executors:
-        raise ActionError(f"gregale.command is not allowed on the executor '{context.executor}'; use target: {', '.join(settings.executors)}")
+        raise ActionError(
+            f"gregale.command is not allowed on the executor '{context.executor}'; use target: {', '.join(settings.executors)}"
+        )
     if not isinstance(argv, list) or not argv:
         raise ActionError("argv must be a non-empty list of strings")
     limit = min(max_output or settings.max_output_bytes, settings.max_output_bytes)
@@ -47,10 +49,14 @@ async def command(
         raise ActionError(f"Cannot run {argv[0]!r}: {e.strerror or e}") from None
     try:
         async with asyncio.timeout(timeout):
-            out, err, _ = await asyncio.gather(_read(process.stdout, limit), _read(process.stderr, limit), _feed(process, input))
+            out, err, _ = await asyncio.gather(
+                _read(process.stdout, limit), _read(process.stderr, limit), _feed(process, input)
+            )
             code = await process.wait()
     except TimeoutError:
-        return Result(error={"exit_code": None, "stdout": "", "stderr": f"killed after {timeout} s", "truncated": False})
+        return Result(
+            error={"exit_code": None, "stdout": "", "stderr": f"killed after {timeout} s", "truncated": False}
+        )
     finally:
         _kill_group(process)
     result = {

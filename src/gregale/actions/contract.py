@@ -88,7 +88,9 @@ def from_function(function: Callable[..., Any], name: str = "") -> Action:
         function,
         takes_context,
         inspect.cleandoc(function.__doc__ or "").split("\n\n")[0],
-        ", ".join(_public(p.name) if p.default is p.empty else f"{_public(p.name)}={_default(p.default)}" for p in named),
+        ", ".join(
+            _public(p.name) if p.default is p.empty else f"{_public(p.name)}={_default(p.default)}" for p in named
+        ),
     )
 
 

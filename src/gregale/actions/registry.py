@@ -13,7 +13,7 @@ from gregale.actions.std import STANDARD
 from gregale.core import ActionInfo
 
 
-class UnknownAction(LookupError):  # noqa: N818 - reads as what it is
+class UnknownAction(LookupError):
     """No action of that name runs here."""
 
 

@@ -28,7 +28,11 @@ KNOWN = tuple(_STATUS)
 
 def answer(status: int, message: str) -> Response:
     body = {"faultcode": "Server" if status >= 500 else "Client", "faultstring": message, "debuginfo": None}
-    headers = {"Server-Error-Message": message.splitlines()[0][:200].encode("ascii", "replace").decode()} if status in (401, 415, 423) else None
+    headers = (
+        {"Server-Error-Message": message.splitlines()[0][:200].encode("ascii", "replace").decode()}
+        if status in (401, 415, 423)
+        else None
+    )
     return JSONResponse(body, status, headers)
 
 
@@ -39,7 +43,9 @@ def response(error: Exception) -> Response:
 
 async def http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    text = f"{error.detail}: {request.method} {request.url.path}" if error.status_code in (404, 405) else str(error.detail)
+    text = (
+        f"{error.detail}: {request.method} {request.url.path}" if error.status_code in (404, 405) else str(error.detail)
+    )
     return answer(error.status_code, text)
 
 

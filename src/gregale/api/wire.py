@@ -119,7 +119,12 @@ def _limit(text: str | None) -> int:
 
 
 def collection(
-    request: Request, name: str, page: Page, rows: Sequence[Any], show: Callable[[Any], dict[str, Any]], path: str | None = None
+    request: Request,
+    name: str,
+    page: Page,
+    rows: Sequence[Any],
+    show: Callable[[Any], dict[str, Any]],
+    path: str | None = None,
 ) -> Response:
     """A list, with `next` when the page is full (API spec 1.1)."""
     items = [show(row) for row in rows]

@@ -84,7 +84,7 @@ class LocalConsumer:
         return ()
 
     def _grab(self, most: int) -> list[LocalDelivery]:
-        taken = []
+        taken: list[LocalDelivery] = []
         while self._queue.letters and len(taken) < most:
             letter = self._queue.letters.popleft()
             letter.deliveries += 1

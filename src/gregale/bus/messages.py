@@ -55,7 +55,7 @@ class _Envelope(msgspec.Struct, frozen=True):
     m: Message
 
 
-class Unreadable(ValueError):  # noqa: N818 - says what the message is
+class Unreadable(ValueError):
     """A message that cannot be decoded, or of a version that this process does not know."""
 
 

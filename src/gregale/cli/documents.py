@@ -19,7 +19,10 @@ from gregale.language.shapes import json_schema
 
 
 def validate(
-    files: Annotated[list[Path], typer.Argument(help="Workflows, workbooks or ad-hoc actions; - for standard input.", allow_dash=True)],
+    files: Annotated[
+        list[Path],
+        typer.Argument(help="Workflows, workbooks or ad-hoc actions; - for standard input.", allow_dash=True),
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="For machines: one object per finding.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Warnings are errors.")] = False,
 ) -> None:
@@ -47,8 +50,15 @@ def validate(
             warnings += not failed
             findings.append(
                 {
-                    "file": str(file), "kind": kind, "line": one.line, "column": one.column, "severity": one.severity.value,
-                    "code": one.code, "message": one.message, "path": list(one.path), "hint": one.hint,
+                    "file": str(file),
+                    "kind": kind,
+                    "line": one.line,
+                    "column": one.column,
+                    "severity": one.severity.value,
+                    "code": one.code,
+                    "message": one.message,
+                    "path": list(one.path),
+                    "hint": one.hint,
                 }
             )
             if not as_json:

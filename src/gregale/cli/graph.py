@@ -26,7 +26,9 @@ _COLOURS = {"on-success": "green", "on-error": "red", "on-complete": "blue", "on
 
 def graph(
     file: Annotated[Path, typer.Argument(help="A document of workflows or a workbook.")],
-    workflow: Annotated[str | None, typer.Option("--workflow", "-w", help="Which workflow; all of them without it.")] = None,
+    workflow: Annotated[
+        str | None, typer.Option("--workflow", "-w", help="Which workflow; all of them without it.")
+    ] = None,
     form: Annotated[Format, typer.Option("--format", "-f", help="text, mermaid or dot.")] = Format.text,
 ) -> None:
     """Draw a workflow.
@@ -36,7 +38,9 @@ def graph(
     specs = read_any(file).workflows
     chosen = [s for s in specs if workflow is None or s.name == workflow or s.name.endswith("." + workflow)]
     if not chosen:
-        typer.echo(f"error: no workflow '{workflow}' in {file}; there are: {', '.join(s.name for s in specs)}", err=True)
+        typer.echo(
+            f"error: no workflow '{workflow}' in {file}; there are: {', '.join(s.name for s in specs)}", err=True
+        )
         raise typer.Exit(1)
     for spec in chosen:
         if form is Format.text:
@@ -51,7 +55,9 @@ def edges(spec: WorkflowSpec) -> list[tuple[str, str, str, str]]:
         return [(r, name, "requires", "") for name, task in spec.tasks.items() for r in task.requires]
     return [
         (name, t.target, clause, t.guard or "")
-        for name, task in spec.tasks.items() for clause in CLAUSES for t in task.clause(clause).transitions
+        for name, task in spec.tasks.items()
+        for clause in CLAUSES
+        for t in task.clause(clause).transitions
     ]
 
 
@@ -84,14 +90,20 @@ def mermaid(spec: WorkflowSpec) -> str:
 
 
 def dot(spec: WorkflowSpec) -> str:
-    lines = [f"digraph {_quoted(spec.name)} {{", "  node [shape=box, style=rounded, fontname=sans];", "  edge [fontname=sans, fontsize=10];"]
+    lines = [
+        f"digraph {_quoted(spec.name)} {{",
+        "  node [shape=box, style=rounded, fontname=sans];",
+        "  edge [fontname=sans, fontsize=10];",
+    ]
     for name, task in spec.tasks.items():
         shape = ", shape=hexagon" if task.join else ", peripheries=2" if task.workflow else ""
         lines.append(f"  {_quoted(name)} [label={_quoted(_label(task))}{shape}];")
     for source, target, clause, guard in edges(spec):
         text = clause + (f"\n{guard}" if guard else "")
         style = ", style=dashed" if clause == "on-error" else ""
-        lines.append(f"  {_quoted(source)} -> {_quoted(target)} [label={_quoted(text)}, color={_COLOURS[clause]}{style}];")
+        lines.append(
+            f"  {_quoted(source)} -> {_quoted(target)} [label={_quoted(text)}, color={_COLOURS[clause]}{style}];"
+        )
     return "\n".join([*lines, "}"])
 
 
@@ -114,7 +126,9 @@ def _tree(spec: WorkflowSpec) -> Tree:
         task = spec.tasks[name]
         called = f" [dim]{task.workflow or task.action}{' ×' if task.with_items else ''}[/dim]"
         join = f" [magenta]join: {task.join}[/magenta]" if task.join else ""
-        node = parent.add(f"{how}{name}{join}{'' if again else called}{when}{' [dim](see above)[/dim]' if again else ''}")
+        node = parent.add(
+            f"{how}{name}{join}{'' if again else called}{when}{' [dim](see above)[/dim]' if again else ''}"
+        )
         if not again:
             seen.add(name)
             todo.extend((node, t, c, g) for t, c, g in reversed(outgoing.get(name, [])))

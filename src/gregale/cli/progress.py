@@ -17,8 +17,15 @@ from rich.text import Text
 from gregale.core import Execution, Task, Work
 
 _STYLES = {
-    "SUCCESS": "green", "ERROR": "bold red", "CANCELLED": "magenta", "SKIPPED": "yellow", "RUNNING": "cyan", "DELAYED": "blue",
-    "PAUSED": "yellow", "WAITING": "dim", "IDLE": "dim",
+    "SUCCESS": "green",
+    "ERROR": "bold red",
+    "CANCELLED": "magenta",
+    "SKIPPED": "yellow",
+    "RUNNING": "cyan",
+    "DELAYED": "blue",
+    "PAUSED": "yellow",
+    "WAITING": "dim",
+    "IDLE": "dim",
 }
 _MOST_ROWS = 40
 
@@ -98,11 +105,17 @@ class Progress:
     def _summary(self) -> None:
         execution = self.result()
         self._console.print()
-        self._console.print(Text.assemble((execution.state.value, _STYLES[execution.state.value]), f" {execution.workflow_name}"))
+        self._console.print(
+            Text.assemble((execution.state.value, _STYLES[execution.state.value]), f" {execution.workflow_name}")
+        )
         if execution.state_info:
-            self._console.print(execution.state_info.strip(), markup=False, style="red" if execution.state.value == "ERROR" else "")
+            self._console.print(
+                execution.state_info.strip(), markup=False, style="red" if execution.state.value == "ERROR" else ""
+            )
         if execution.output:
-            self._console.print(json.dumps(execution.output, indent=2, ensure_ascii=False), markup=False, soft_wrap=True)
+            self._console.print(
+                json.dumps(execution.output, indent=2, ensure_ascii=False), markup=False, soft_wrap=True
+            )
 
 
 def _seconds(task: Task) -> str:

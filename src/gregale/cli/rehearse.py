@@ -42,7 +42,9 @@ def test(
             if as_json:
                 continue
             word, style = ("FAIL", "bold red") if outcome.problems else ("ok  ", "green")
-            out.print(f"[{style}]{word}[/] {file.name}: {outcome.name} [dim]({len(outcome.tasks)} tasks, {outcome.took:g} s virtual)[/dim]")
+            out.print(
+                f"[{style}]{word}[/] {file.name}: {outcome.name} [dim]({len(outcome.tasks)} tasks, {outcome.took:g} s virtual)[/dim]"
+            )
             for problem in outcome.problems:
                 out.print(f"       {problem}", style="red", markup=False)
     if as_json:

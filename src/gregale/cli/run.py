@@ -29,14 +29,21 @@ CANCELLED_EXIT = 130
 def run(
     file: Annotated[Path, typer.Argument(help="A document of workflows or a workbook.")],
     workflow: Annotated[str | None, typer.Option("--workflow", "-w", help="Which one; the first without it.")] = None,
-    given: Annotated[list[str] | None, typer.Option("--input", "-i", help="key=value; the value is YAML. Repeatable.")] = None,
+    given: Annotated[
+        list[str] | None, typer.Option("--input", "-i", help="key=value; the value is YAML. Repeatable.")
+    ] = None,
     input_file: Annotated[Path | None, typer.Option("--input-file", "-I", help="A YAML or JSON map of inputs.")] = None,
     env: Annotated[list[str] | None, typer.Option("--env", "-e", help="key=value for env(). Repeatable.")] = None,
-    param: Annotated[list[str] | None, typer.Option("--param", "-p", help="key=value, e.g. task_name=deploy. Repeatable.")] = None,
-    mock: Annotated[
-        list[str] | None, typer.Option(help="ACTION=VALUE: pretend. ACTION may hold *; VALUE 'error: TEXT' fails. Repeatable.")
+    param: Annotated[
+        list[str] | None, typer.Option("--param", "-p", help="key=value, e.g. task_name=deploy. Repeatable.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object, and nothing else.")] = False,
+    mock: Annotated[
+        list[str] | None,
+        typer.Option(help="ACTION=VALUE: pretend. ACTION may hold *; VALUE 'error: TEXT' fails. Repeatable."),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the result as one JSON object, and nothing else.")
+    ] = False,
 ) -> None:
     """Run a workflow here and now: no server, nothing is kept.
 
@@ -96,15 +103,22 @@ def _result(execution: Execution) -> dict[str, Any]:
         "output": execution.output,
         "tasks": [
             {
-                "name": t.name, "state": t.state.value, "state_info": t.state_info, "published": t.published,
-                "seconds": None if t.started_at is None or t.finished_at is None else round(t.finished_at - t.started_at, 3),
+                "name": t.name,
+                "state": t.state.value,
+                "state_info": t.state_info,
+                "published": t.published,
+                "seconds": None
+                if t.started_at is None or t.finished_at is None
+                else round(t.finished_at - t.started_at, 3),
             }
             for t in sorted(execution.tasks.values(), key=lambda t: t.seq)
         ],
     }
 
 
-async def _run(document: Document, name: str, inputs: dict[str, Any], params: dict[str, Any], mocks: Mocks, quiet: bool) -> Execution:
+async def _run(
+    document: Document, name: str, inputs: dict[str, Any], params: dict[str, Any], mocks: Mocks, quiet: bool
+) -> Execution:
     http = HttpSettings(denied_cidrs=())  # on one's own machine, one's own services are fair targets
     service = Service(ServiceSettings(actions=ActionSettings(http=http, command=CommandSettings(enabled=True))))
     service.registry = MockedRegistry(mocks, service.registry)

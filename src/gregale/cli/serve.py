@@ -20,9 +20,15 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8989,
     database: Annotated[Path, typer.Option("--database", "-d", help="The SQLite file.")] = Path("gregale.sqlite"),
-    durability: Annotated[str, typer.Option(help="full, or normal: faster, may lose the last second in a power cut.")] = "full",
-    allow_command: Annotated[bool, typer.Option("--allow-command", help="Allow gregale.command on this server.")] = False,
-    command_on: Annotated[list[str] | None, typer.Option(help="Only executors of these names may run gregale.command.")] = None,
+    durability: Annotated[
+        str, typer.Option(help="full, or normal: faster, may lose the last second in a power cut.")
+    ] = "full",
+    allow_command: Annotated[
+        bool, typer.Option("--allow-command", help="Allow gregale.command on this server.")
+    ] = False,
+    command_on: Annotated[
+        list[str] | None, typer.Option(help="Only executors of these names may run gregale.command.")
+    ] = None,
     name: Annotated[str, typer.Option(help="This process's name, for 'target'; the host's name by default.")] = "",
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "warning",
 ) -> None:

@@ -17,13 +17,21 @@ class Member(msgspec.Struct, frozen=True):
     name: str
 
 
-async def enter(database: Database, kind: str, name: str, clock: Callable[[], float], new_id: Callable[[], str]) -> Member:
+async def enter(
+    database: Database, kind: str, name: str, clock: Callable[[], float], new_id: Callable[[], str]
+) -> Member:
     """Enter the cluster. On SQLite there is one process, so all that are still listed are lost."""
     member = Member(new_id(), kind, name)
     now = clock()
     row = {
-        "id": member.id, "kind": kind, "name": name, "host": socket.gethostname(), "version": __version__, "state": "up",
-        "started_at": now, "heartbeat": now,
+        "id": member.id,
+        "kind": kind,
+        "name": name,
+        "host": socket.gethostname(),
+        "version": __version__,
+        "state": "up",
+        "started_at": now,
+        "heartbeat": now,
     }
     await database.writing(claims.join, row, database.engine.dialect.name == "sqlite")
     return member

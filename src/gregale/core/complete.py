@@ -62,7 +62,11 @@ def child_done(
     """Record the end of a child and, if it counts, let its task go on."""
     counts = not task.state.completed and child.attempt == task.attempt
     child = work.change_child(
-        child, state=state, output=value, has_output=True, accepted=counts,
+        child,
+        state=state,
+        output=value,
+        has_output=True,
+        accepted=counts,
         state_info=cut(info if info is not None else _text(value) if state is State.ERROR else None),
     )
     if not counts:
@@ -88,8 +92,11 @@ def _progress(work: Work, task: Task, child: Child) -> None:
         complete_now(work, task, child.state, child.state_info if child.state is not State.SUCCESS else None)
         return
     items = msgspec.structs.replace(
-        items, done=items.done + 1, capacity=None if items.capacity is None else items.capacity + 1,
-        failed=items.failed or child.state is State.ERROR, cancelled=items.cancelled or child.state is State.CANCELLED,
+        items,
+        done=items.done + 1,
+        capacity=None if items.capacity is None else items.capacity + 1,
+        failed=items.failed or child.state is State.ERROR,
+        cancelled=items.cancelled or child.state is State.CANCELLED,
     )
     task = work.update(task, items=items)
     if items.cancelled:
@@ -120,7 +127,11 @@ def complete_now(work: Work, task: Task, state: State, info: str | None, skipped
             return
         task, state, info = held
     task = work.update(
-        task, state=state, state_info=cut(info), finished_at=work.decision.now, held=None,
+        task,
+        state=state,
+        state_info=cut(info),
+        finished_at=work.decision.now,
+        held=None,
     )
     routing.after_completion(work, task)
 
@@ -163,7 +174,12 @@ def force_fail(work: Work, task: Task, what: str, error: Exception, action: str 
     where = f"wf={work.execution.workflow_name}, task={task.name}" + (f", action={action}" if action else "")
     message = f"{what} [error={error}, {where}]"
     work.update(
-        task, state=State.ERROR, state_info=cut(message), processed=False, finished_at=work.decision.now, held=None,
+        task,
+        state=State.ERROR,
+        state_info=cut(message),
+        processed=False,
+        finished_at=work.decision.now,
+        held=None,
     )
     if work.execution.state is not State.PAUSED:
         lifecycle.fail(work, message)
@@ -176,4 +192,6 @@ def _text(value: Any) -> str | None:
 def require_running(child: Child) -> None:
     """Raises WorkflowError when an action has ended already (spec 5.10)."""
     if child.state.completed:
-        raise WorkflowError(f"The action execution {child.id} has ended already in {child.state.value}; its result stays as it is")
+        raise WorkflowError(
+            f"The action execution {child.id} has ended already in {child.state.value}; its result stays as it is"
+        )

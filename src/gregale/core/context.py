@@ -25,7 +25,13 @@ class Context:
     __slots__ = ("own", "parents", "seq", "touched", "variables", "versions")
 
     def __init__(
-        self, seq: int, parents: tuple[int, ...], own: dict[str, Any], touched: frozenset[str], variables: Map[str, Any], versions: Versions
+        self,
+        seq: int,
+        parents: tuple[int, ...],
+        own: dict[str, Any],
+        touched: frozenset[str],
+        variables: Map[str, Any],
+        versions: Versions,
     ):
         self.seq = seq
         self.parents = parents
@@ -55,7 +61,9 @@ def publish(parent: Context, seq: int, values: dict[str, Any], deep: bool = Fals
     with variables.mutate() as mutation:
         for name, value in values.items():
             old = variables.get(name)
-            mutation[name] = merged_maps(old, value) if deep and isinstance(old, dict) and isinstance(value, dict) else value
+            mutation[name] = (
+                merged_maps(old, value) if deep and isinstance(old, dict) and isinstance(value, dict) else value
+            )
         variables = mutation.finish()
     with versions.mutate() as bump:
         for path in _leaves(values, ""):

@@ -92,7 +92,9 @@ def _environment(decision: Decision, params: dict[str, Any], project_id: str) ->
     elif env is None:
         return {}
     elif not isinstance(env, dict):
-        raise InvalidInput(f"Unexpected value type for environment [type={type(env).__name__}]: a map or a name is expected")
+        raise InvalidInput(
+            f"Unexpected value type for environment [type={type(env).__name__}]: a map or a name is expected"
+        )
     if params.get("evaluate_env", True) is False:
         return env
     result: dict[str, Any] = jsonable(expressions.evaluate(env, MapScope({}, env, decision.new_id)))

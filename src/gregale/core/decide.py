@@ -120,7 +120,9 @@ def _timeout(work: Work, event: TimerFired) -> None:
     seconds = work.execution.spec.tasks[task.name].policies.timeout
     if isinstance(seconds, str):
         seconds = expressions.evaluate(seconds, policies.scope_of(work, task))
-    task = work.update(task, policies={**task.policies, "timed_out": seconds}, attempt=task.attempt + 1, items=task.items)
+    task = work.update(
+        task, policies={**task.policies, "timed_out": seconds}, attempt=task.attempt + 1, items=task.items
+    )
     complete.complete(work, task, State.ERROR, f"Task timed out [timeout(s)={seconds}].")
 
 
@@ -156,7 +158,9 @@ def _skip(work: Work, event: Skip) -> None:
 def _update_env(work: Work, event: UpdateEnv) -> None:
     state = work.execution.state
     if state not in (State.IDLE, State.PAUSED, State.ERROR):
-        raise NotAllowed(f"Updating env to workflow execution is only permitted if it is in IDLE, PAUSED, or ERROR state [state={state.value}]")
+        raise NotAllowed(
+            f"Updating env to workflow execution is only permitted if it is in IDLE, PAUSED, or ERROR state [state={state.value}]"
+        )
     work.execution.params = with_env(work.execution.params, event.env)
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import Any
 
 
-class Rejected(Exception):  # noqa: N818 - a family, its members are the errors
+class Rejected(Exception):
     """What the caller asked for cannot be done. Nothing has changed."""
 
 
@@ -39,7 +39,7 @@ class Conflict(Rejected):
     """Exists already."""
 
 
-class Missing(LookupError):  # noqa: N818 - a request, not a failure
+class Missing(LookupError):
     """The view lacks the answer to `question`, a tuple whose first item names its kind."""
 
     passes_through_expressions = True
@@ -49,7 +49,7 @@ class Missing(LookupError):  # noqa: N818 - a request, not a failure
         super().__init__(str(question))
 
 
-class ForceFail(Exception):  # noqa: N818 - never leaves the core
+class ForceFail(Exception):
     """A structural error: the task and its workflow fail at once, whatever the clauses say."""
 
 

@@ -33,15 +33,28 @@ def arrive(work: Work, name: str, source: Task, clause: str) -> None:
 def _record(work: Work, join: Task, source_name: str, source_id: str, clause: str) -> Task:
     work.arrivals.append(Arrival(join.id, join.round, source_name, source_id, clause))
     return work.update(
-        join, arrived=join.arrived.set(source_name, (source_id, clause)), lost=join.lost.delete(source_name) if source_name in join.lost else join.lost
+        join,
+        arrived=join.arrived.set(source_name, (source_id, clause)),
+        lost=join.lost.delete(source_name) if source_name in join.lost else join.lost,
     )
 
 
 def _new_round(work: Work, join: Task) -> Task:
     """An inbound task that already contributed has completed again: the same task execution starts over."""
     return work.update(
-        join, state=State.WAITING, state_info="Task is waiting.", round=join.round + 1, arrived=Map(), lost=Map(), processed=False,
-        next_tasks=(), has_next_tasks=False, error_handled=False, finished_at=None, policies={}, retries=0,
+        join,
+        state=State.WAITING,
+        state_info="Task is waiting.",
+        round=join.round + 1,
+        arrived=Map(),
+        lost=Map(),
+        processed=False,
+        next_tasks=(),
+        has_next_tasks=False,
+        error_handled=False,
+        finished_at=None,
+        policies={},
+        retries=0,
     )
 
 
@@ -68,11 +81,8 @@ def evaluate(work: Work, join: Task) -> None:
         start.start(work, refreshed(work, join))
     elif len(join.lost) > total - needed:
         failed = [n for n in work.execution.spec.inbound[join.name] if n in join.lost]
-        by = ()
-        if spec.join == "all":
-            known = [(t.id, "not triggered") for n in failed if (t := work.latest(n)) is not None]
-            by = tuple(known)
-        join = work.update(join, triggered_by=by)
+        known = [t for n in failed if (t := work.latest(n)) is not None] if spec.join == "all" else []
+        join = work.update(join, triggered_by=tuple((t.id, "not triggered") for t in known))
         complete.complete(work, join, State.ERROR, f"Failed by tasks: {failed}")
 
 
@@ -184,8 +194,17 @@ def rearm(work: Work, task: Task) -> None:
         join = work.latest(current)
         if spec.tasks[current].join is not None and join is not None and join.state is State.ERROR and join.lost:
             waiting = work.update(
-                join, state=State.WAITING, state_info="Task is waiting.", lost=Map(), processed=False, next_tasks=(),
-                has_next_tasks=False, error_handled=False, finished_at=None, started_at=None, triggered_by=(),
+                join,
+                state=State.WAITING,
+                state_info="Task is waiting.",
+                lost=Map(),
+                processed=False,
+                next_tasks=(),
+                has_next_tasks=False,
+                error_handled=False,
+                finished_at=None,
+                started_at=None,
+                triggered_by=(),
             )
             _lose_impossible(work, waiting)
         todo.extend(spec.targets(current))

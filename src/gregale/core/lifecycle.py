@@ -45,8 +45,11 @@ def _in_order(work: Work) -> list[Task]:
 
 def _failure(work: Work) -> str:
     failed = [
-        t for t in _in_order(work)
-        if t.state is State.ERROR and not t.error_handled and not work.execution.spec.tasks[t.name].clause("on-error").transitions
+        t
+        for t in _in_order(work)
+        if t.state is State.ERROR
+        and not t.error_handled
+        and not work.execution.spec.tasks[t.name].clause("on-error").transitions
     ]
     lines = ["Failure caused by error in tasks: " + ", ".join(t.name for t in failed), ""]
     for task in failed:
@@ -97,7 +100,11 @@ def fail(work: Work, message: str | None) -> None:
     spec = work.execution.spec
     final = final_context(work)
     try:
-        values = jsonable(expressions.evaluate(spec.output_on_error, ExecutionScope(work, final))) if spec.output_on_error else dict(final.variables.items())
+        values = (
+            jsonable(expressions.evaluate(spec.output_on_error, ExecutionScope(work, final)))
+            if spec.output_on_error
+            else dict(final.variables.items())
+        )
     except expressions.ExpressionError as e:
         message = f"Failed to evaluate expression in output-on-error! Error: {e}, cause: {message}"
         values = {}
@@ -214,7 +221,9 @@ def _resume_up(work: Work) -> None:
     if found is None:
         return
     parent = found[0]
-    if parent.execution.state is State.PAUSED and not any(t.state is State.PAUSED for t in parent.execution.tasks.values()):
+    if parent.execution.state is State.PAUSED and not any(
+        t.state is State.PAUSED for t in parent.execution.tasks.values()
+    ):
         set_state(parent, State.RUNNING, None)
         _go_on(parent)
         _resume_up(parent)
@@ -277,9 +286,13 @@ def _reevaluate_output(work: Work) -> None:
     spec = work.execution.spec
     if spec.output:
         try:
-            work.execution.output = jsonable(expressions.evaluate(spec.output, ExecutionScope(work, final_context(work))))
+            work.execution.output = jsonable(
+                expressions.evaluate(spec.output, ExecutionScope(work, final_context(work)))
+            )
         except expressions.ExpressionError as e:
-            raise WorkflowError(f"Failed to check and complete [error={e}, wf={work.execution.workflow_name}]") from None
+            raise WorkflowError(
+                f"Failed to check and complete [error={e}, wf={work.execution.workflow_name}]"
+            ) from None
 
 
 def cancel(work: Work, message: str | None) -> None:

@@ -33,7 +33,9 @@ def before(work: Work, task: Task) -> Task:
     recorded = dict(task.policies)
     paused = expressions.evaluate(policies.pause_before, scope_of(work, task))
     if not isinstance(paused, bool):
-        raise ForceFail(f"Invalid data type in PauseBeforePolicy: 'pause-before' must be a boolean [value={paused!r:.100}]")
+        raise ForceFail(
+            f"Invalid data type in PauseBeforePolicy: 'pause-before' must be a boolean [value={paused!r:.100}]"
+        )
     delay = _whole_number(work, task, policies.wait_before, "WaitBeforePolicy", "wait-before")
     timeout = _whole_number(work, task, policies.timeout, "TimeoutPolicy", "timeout")
     concurrency = _whole_number(work, task, policies.concurrency, "ConcurrencyPolicy", "concurrency")
@@ -67,8 +69,11 @@ def after(work: Work, task: Task, state: State, info: str | None) -> tuple[Task,
         delay = _whole_number(work, task, policies.wait_after, "WaitAfterPolicy", "wait-after")
         if delay:
             work.update(
-                task, state=State.DELAYED, state_info=f"Delayed by 'wait-after' policy [delay={delay}]",
-                policies={**task.policies, "wait_after_policy": {"skip": True}}, held=(state.value, info),
+                task,
+                state=State.DELAYED,
+                state_info=f"Delayed by 'wait-after' policy [delay={delay}]",
+                policies={**task.policies, "wait_after_policy": {"skip": True}},
+                held=(state.value, info),
             )
             work.schedule(task, "wait-after", delay)
             return None
@@ -112,7 +117,9 @@ def _retry(work: Work, task: Task, state: State) -> bool:
 
 def with_concurrency(work: Work, task: Task) -> Task:
     """A task with its concurrency evaluated and recorded. Raises ForceFail."""
-    limit = _whole_number(work, task, work.execution.spec.tasks[task.name].policies.concurrency, "ConcurrencyPolicy", "concurrency")
+    limit = _whole_number(
+        work, task, work.execution.spec.tasks[task.name].policies.concurrency, "ConcurrencyPolicy", "concurrency"
+    )
     return work.update(task, policies={**task.policies, "concurrency": limit})
 
 

@@ -30,12 +30,26 @@ def rerun(work: Work, event: Rerun) -> None:
     else:
         policies.unaccept(work, task)
     task = work.update(
-        task, state=State.IDLE, state_info=None, processed=False, next_tasks=(), has_next_tasks=False, error_handled=False,
-        finished_at=None, policies={}, retries=0, items=None, outbound=task.inbound, held=None, published=None,
+        task,
+        state=State.IDLE,
+        state_info=None,
+        processed=False,
+        next_tasks=(),
+        has_next_tasks=False,
+        error_handled=False,
+        finished_at=None,
+        policies={},
+        retries=0,
+        items=None,
+        outbound=task.inbound,
+        held=None,
+        published=None,
     )
     joins.rearm(work, task)
     if keep_items:
-        task = work.update(task, state=State.RUNNING, run=task.run + 1, attempt=task.attempt + 1, started_at=work.decision.now)
+        task = work.update(
+            task, state=State.RUNNING, run=task.run + 1, attempt=task.attempt + 1, started_at=work.decision.now
+        )
         concurrency = spec.policies.concurrency
         if concurrency:
             task = policies.with_concurrency(work, task)
@@ -52,7 +66,9 @@ def skip(work: Work, event: Skip) -> None:
     _require(work, task, (State.ERROR,), "skip")
     _revive(work, event.env)
     joins.rearm(work, task)
-    complete.guarded(work, task, lambda: complete.complete_now(work, task, State.SKIPPED, "Task was skipped.", skipped=True))
+    complete.guarded(
+        work, task, lambda: complete.complete_now(work, task, State.SKIPPED, "Task was skipped.", skipped=True)
+    )
 
 
 def _require(work: Work, task: Task, states: tuple[State, ...], what: str) -> None:
@@ -62,7 +78,9 @@ def _require(work: Work, task: Task, states: tuple[State, ...], what: str) -> No
             f"[task={task.name}, state={task.state.value}]"
         )
     if work.execution.state is State.SUCCESS:
-        raise WorkflowError(f"Can't change workflow execution state from SUCCESS to RUNNING. [execution_id={work.execution.id}]")
+        raise WorkflowError(
+            f"Can't change workflow execution state from SUCCESS to RUNNING. [execution_id={work.execution.id}]"
+        )
 
 
 def _wake(work: Work) -> None:
@@ -100,8 +118,15 @@ def _revive(work: Work, env: dict[str, object] | None) -> None:
             others = [c for c in parent.children_of(task) if c.accepted]
             items = start.items_after_revival(items, others)
         task = parent.update(
-            task, state=State.RUNNING, state_info=None, processed=False, next_tasks=(), has_next_tasks=False, error_handled=False,
-            finished_at=None, items=items,
+            task,
+            state=State.RUNNING,
+            state_info=None,
+            processed=False,
+            next_tasks=(),
+            has_next_tasks=False,
+            error_handled=False,
+            finished_at=None,
+            items=items,
         )
         joins.rearm(parent, task)
     _revive(parent, None)

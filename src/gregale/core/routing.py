@@ -62,7 +62,9 @@ def commands(work: Work, task: Task) -> list[Next]:
     if task.state is State.ERROR:
         result = _clause(work, task, "on-error", spec.clause("on-error"))
     elif task.state is State.SKIPPED:
-        return _clause(work, task, "on-skip", spec.clause("on-skip")) or _clause(work, task, "on-success", spec.clause("on-success"))
+        return _clause(work, task, "on-skip", spec.clause("on-skip")) or _clause(
+            work, task, "on-success", spec.clause("on-success")
+        )
     elif task.state is State.SUCCESS:
         result = _clause(work, task, "on-success", spec.clause("on-success"))
     else:

@@ -88,7 +88,11 @@ class ExecutionScope(Scope):
         return task_map(self._work, task)[field]
 
     def tasks(
-        self, workflow_execution_id: str | None = None, recursive: bool = False, state: str | None = None, flat: bool = False
+        self,
+        workflow_execution_id: str | None = None,
+        recursive: bool = False,
+        state: str | None = None,
+        flat: bool = False,
     ) -> list[dict[str, Any]]:
         decision = self._work.decision
         own = self._work.execution
@@ -191,5 +195,3 @@ def execution_map(execution: Execution) -> dict[str, Any]:
 def shown_time(seconds: float) -> str:
     """UTC, `YYYY-MM-DD HH:MM:SS`, the form that clients parse (API spec 1.1)."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
-
-

@@ -19,7 +19,7 @@ MAX_CHAIN = 30
 length the next one waits, IDLE, for its own turn."""
 
 
-class _Graceful(Exception):  # noqa: N818 - control of one function, caught by its caller
+class _Graceful(Exception):
     """The task ends in ERROR and its clauses decide."""
 
 
@@ -32,7 +32,12 @@ def start(work: Work, task: Task) -> None:
     decision.depth += 1
     try:
         task = work.update(
-            task, state=State.RUNNING, state_info=None, run=task.run + 1, attempt=task.attempt + 1, started_at=decision.now
+            task,
+            state=State.RUNNING,
+            state_info=None,
+            run=task.run + 1,
+            attempt=task.attempt + 1,
+            started_at=decision.now,
         )
         task = policies.before(work, task)
         if task.state is State.RUNNING:
@@ -97,7 +102,9 @@ def item_values(work: Work, task: Task) -> dict[str, list[Any]]:
     for variable, source in sources.items():
         found = expressions.evaluate(source, scope)
         if not isinstance(found, list | dict | str | tuple | set):
-            raise ForceFail(f"Wrong input format for: {variable}. Iterable type is expected for each value [got={type(found).__name__}]")
+            raise ForceFail(
+                f"Wrong input format for: {variable}. Iterable type is expected for each value [got={type(found).__name__}]"
+            )
         values[variable] = found if isinstance(found, list) else list(found)
     if len({len(v) for v in values.values()}) > 1:
         lengths = {name: len(v) for name, v in values.items()}
@@ -119,9 +126,7 @@ def schedule_items(work: Work, task: Task) -> None:
     indexes = range(items.next, items.next + room) if items.only is None else items.only[items.next : items.next + room]
     spec = work.execution.spec.tasks[task.name]
     branch = work.layer(task.inbound)
-    wanted = [
-        (i, ExecutionScope(work, branch, task, {name: v[i] for name, v in values.items()})) for i in indexes
-    ]
+    wanted = [(i, ExecutionScope(work, branch, task, {name: v[i] for name, v in values.items()})) for i in indexes]
     _schedule(work, task, spec, wanted)
     task = work.task(task.id)
     if task.items is None or task.state is not State.RUNNING:
@@ -133,7 +138,10 @@ def schedule_items(work: Work, task: Task) -> None:
 def items_after_revival(items: Items, kept: list[Child]) -> Items:
     """Progress of a with-items task of which one sub-workflow runs again: the others' results stay."""
     new: Items = msgspec.structs.replace(
-        items, done=len(kept), failed=any(c.state is State.ERROR for c in kept), cancelled=any(c.state is State.CANCELLED for c in kept),
+        items,
+        done=len(kept),
+        failed=any(c.state is State.ERROR for c in kept),
+        cancelled=any(c.state is State.CANCELLED for c in kept),
         capacity=None if items.capacity is None else max(0, items.capacity - 1),
     )
     return new
@@ -202,11 +210,21 @@ def _run_action(
 ) -> Task:
     decision = work.decision
     child = Child(
-        id=decision.new_id(), task_id=task.id, kind="ACTION", name=call.name, index=index, attempt=task.attempt,
-        state=State.RUNNING, created_at=decision.now, updated_at=decision.now, input=call.input, is_sync=call.base.is_sync,
+        id=decision.new_id(),
+        task_id=task.id,
+        kind="ACTION",
+        name=call.name,
+        index=index,
+        attempt=task.attempt,
+        state=State.RUNNING,
+        created_at=decision.now,
+        updated_at=decision.now,
+        input=call.input,
+        is_sync=call.base.is_sync,
         safe_rerun=spec.policies.safe_rerun or call.base.idempotent,
         base=None if call.base is call.info else (call.base.name, call.base_input),
-        target=None if target is None else str(target), timeout=timeout if isinstance(timeout, int) and timeout else None,
+        target=None if target is None else str(target),
+        timeout=timeout if isinstance(timeout, int) and timeout else None,
     )
     task = work.add_child(task, child)
     work.commands.append(run_action(work, child))
@@ -217,8 +235,17 @@ def run_action(work: Work, child: Child) -> RunAction:
     """The command for an action; it can be made again from the rows at any time."""
     action, given = child.base or (child.name, child.input)
     return RunAction(
-        child.id, work.execution.id, child.task_id, work.execution.workflow_name, action, given, child.attempt,
-        child.safe_rerun, child.is_sync, child.target, child.timeout,
+        child.id,
+        work.execution.id,
+        child.task_id,
+        work.execution.workflow_name,
+        action,
+        given,
+        child.attempt,
+        child.safe_rerun,
+        child.is_sync,
+        child.target,
+        child.timeout,
     )
 
 
@@ -229,7 +256,9 @@ def _sub_workflows(work: Work, task: Task, spec: TaskSpec, wanted: list[tuple[in
         given = _input(work, task, spec, scope)
         found = calls.find_workflow(work, name)
         if found is None:
-            raise _Graceful(f"Failed to find workflow [name={name}] [namespace={work.execution.params.get('namespace', '')}]")
+            raise _Graceful(
+                f"Failed to find workflow [name={name}] [namespace={work.execution.params.get('namespace', '')}]"
+            )
         declared = found.spec.input
         inputs = {k: v for k, v in given.items() if k in declared}
         params = {k: v for k, v in given.items() if k not in declared}  # [Q 8] undeclared input becomes parameters
@@ -243,15 +272,30 @@ def _sub_workflows(work: Work, task: Task, spec: TaskSpec, wanted: list[tuple[in
             params.setdefault("notify", work.execution.params["notify"])
         try:
             sub = creation.create(
-                decision, found, decision.new_id(), inputs, params, "sub-workflow execution", work.execution.project_id,
-                parent=work.execution, parent_task_id=task.id,
+                decision,
+                found,
+                decision.new_id(),
+                inputs,
+                params,
+                "sub-workflow execution",
+                work.execution.project_id,
+                parent=work.execution,
+                parent_task_id=task.id,
             )
         except (InvalidInput, Rejected, expressions.ExpressionError) as e:
             raise _Graceful(f"Failed to start sub-workflow '{name}': {e}") from None
         task = work.add_child(
             task,
             Child(
-                id=sub.execution.id, task_id=task.id, kind="WORKFLOW", name=found.name, index=index, attempt=task.attempt,
-                state=State.RUNNING, created_at=decision.now, updated_at=decision.now, input=inputs,
+                id=sub.execution.id,
+                task_id=task.id,
+                kind="WORKFLOW",
+                name=found.name,
+                index=index,
+                attempt=task.attempt,
+                state=State.RUNNING,
+                created_at=decision.now,
+                updated_at=decision.now,
+                input=inputs,
             ),
         )

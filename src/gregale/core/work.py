@@ -28,7 +28,17 @@ class Work:
     """One execution within a decision: a copy to change, and the records that changed."""
 
     __slots__ = (
-        "arrivals", "children", "commands", "contexts", "created", "decision", "execution", "original", "results", "tasks", "timers",
+        "arrivals",
+        "children",
+        "commands",
+        "contexts",
+        "created",
+        "decision",
+        "execution",
+        "original",
+        "results",
+        "tasks",
+        "timers",
         "timers_done",
     )
 
@@ -52,8 +62,16 @@ class Work:
         execution = self.execution
         now = self.decision.now
         task = Task(
-            id=self.decision.new_id(), name=name, seq=execution.next_seq, type=execution.spec.tasks[name].kind, state=state,
-            created_at=now, updated_at=now, triggered_by=triggered_by, inbound=inbound, outbound=inbound,
+            id=self.decision.new_id(),
+            name=name,
+            seq=execution.next_seq,
+            type=execution.spec.tasks[name].kind,
+            state=state,
+            created_at=now,
+            updated_at=now,
+            triggered_by=triggered_by,
+            inbound=inbound,
+            outbound=inbound,
         )
         execution.next_seq += 1
         execution.latest = execution.latest.set(name, task.id)
@@ -165,7 +183,18 @@ class Work:
         return any(getattr(old, name) is not getattr(new, name) for name in _HEADER)
 
 
-_HEADER = ("state", "state_info", "output", "params", "context", "started", "accepted", "backlog", "description", "input")
+_HEADER = (
+    "state",
+    "state_info",
+    "output",
+    "params",
+    "context",
+    "started",
+    "accepted",
+    "backlog",
+    "description",
+    "input",
+)
 
 
 class Decision:
@@ -255,5 +284,3 @@ def _odd(value: Any) -> bool:
     if type(value) is float:
         return value != value or value in (float("inf"), float("-inf"))
     return type(value) not in (str, int, bool, type(None))
-
-

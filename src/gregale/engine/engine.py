@@ -125,7 +125,13 @@ class Engine:
         return await done
 
     async def create(
-        self, identifier: str, namespace: str, given: dict[str, Any], params: dict[str, Any], description: str, project_id: str,
+        self,
+        identifier: str,
+        namespace: str,
+        given: dict[str, Any],
+        params: dict[str, Any],
+        description: str,
+        project_id: str,
         execution_id: str | None = None,
     ) -> Execution:
         """Create an execution of a workflow, by name or id; its start follows. Raises Rejected, ExpressionError."""
@@ -178,7 +184,9 @@ class Engine:
         if isinstance(message, StartMessage):
             self.submit(Job(message.root_id, message.execution_id, Start(), delivery=delivery))
         elif isinstance(message, ActionFinished) and message.execution_id is not None and message.root_id is not None:
-            event = ActionDone(message.action_id, message.data, message.error, message.cancel, message.attempt, message.force_fail)
+            event = ActionDone(
+                message.action_id, message.data, message.error, message.cancel, message.attempt, message.force_fail
+            )
             self.submit(Job(message.root_id, message.execution_id, event, delivery=delivery))
         elif isinstance(message, ActionFinished):
             self._spawn(standalone.finished(self, message, delivery))
@@ -256,7 +264,9 @@ class Engine:
                 except Missing as e:
                     questions.append(e.question)
                     return None
-                except Exception as e:  # Rejected: the caller's; anything else: a fault of ours, set aside with its reason
+                except (
+                    Exception
+                ) as e:  # Rejected: the caller's; anything else: a fault of ours, set aside with its reason
                     jobs.remove(job)
                     self._refuse(job, e)
                     break
@@ -278,7 +288,12 @@ class Engine:
             log.info("an event for something that is gone: %s", error)
         elif not isinstance(error, Rejected):
             self.poisoned += 1
-            log.error("execution %s: %s could not be decided and ends in ERROR", job.execution_id, type(job.event).__name__, exc_info=error)
+            log.error(
+                "execution %s: %s could not be decided and ends in ERROR",
+                job.execution_id,
+                type(job.event).__name__,
+                exc_info=error,
+            )
             if not isinstance(job.event, Stop):
                 reason = f"Gregale could not decide {type(job.event).__name__} and set this execution aside: {type(error).__name__}: {error}"
                 self.submit(Job(job.root_id, job.execution_id, Stop("ERROR", reason, True)))
@@ -313,7 +328,14 @@ class Engine:
             for work in works:
                 work.execution.revision += 1
                 self._remember(work)
-            await self._publish([(w.execution.root_id, c) for decision, _ in decided for w in decision.works.values() for c in w.commands])
+            await self._publish(
+                [
+                    (w.execution.root_id, c)
+                    for decision, _ in decided
+                    for w in decision.works.values()
+                    for c in w.commands
+                ]
+            )
             for decision, jobs in decided:
                 self._settle(decision, jobs)
             for listener in self._listeners:
@@ -387,6 +409,15 @@ class Engine:
 
 def run_message(root_id: str, command: RunAction) -> RunActionMessage:
     return RunActionMessage(
-        command.action_id, command.execution_id, root_id, command.task_id, command.workflow_name, command.action, command.input,
-        command.attempt, command.safe_rerun, command.is_sync, command.timeout,
+        command.action_id,
+        command.execution_id,
+        root_id,
+        command.task_id,
+        command.workflow_name,
+        command.action,
+        command.input,
+        command.attempt,
+        command.safe_rerun,
+        command.is_sync,
+        command.timeout,
     )

@@ -38,7 +38,13 @@ def _finish(connection: Connection, action_id: str, state: str, value: Any, now:
     found = connection.execute(
         table.update()
         .where(table.c.id == action_id, table.c.execution_id.is_(None), table.c.state.in_(("RUNNING", "PAUSED")))
-        .values(state=state, output=rows.encode(value), accepted=True, updated_at=now, state_info=str(value) if state == "ERROR" else None)
+        .values(
+            state=state,
+            output=rows.encode(value),
+            accepted=True,
+            updated_at=now,
+            state_info=str(value) if state == "ERROR" else None,
+        )
     )
     return found.rowcount == 1
 
@@ -49,7 +55,9 @@ def update(connection: Connection, action_id: str, state: str, value: Any, now: 
     if row is None:
         raise NotFound(f"ActionExecution not found [id={action_id}]")
     if row.state not in ("RUNNING", "PAUSED"):
-        raise WorkflowError(f"The action execution {action_id} has ended already in {row.state}; its result stays as it is")
+        raise WorkflowError(
+            f"The action execution {action_id} has ended already in {row.state}; its result stays as it is"
+        )
     if state in ("PAUSED", "RUNNING"):
         if row.is_sync:
             raise WorkflowError("Transition to the PAUSED state is only supported for asynchronous action execution")
@@ -107,23 +115,57 @@ async def _asking(engine: Engine, namespace: str, project_id: str, run: Any) -> 
 
 
 async def store(
-    engine: Engine, call: Call, project_id: str, description: str, target: str | None, timeout: int | None,
+    engine: Engine,
+    call: Call,
+    project_id: str,
+    description: str,
+    target: str | None,
+    timeout: int | None,
     done: tuple[str, Any] | None = None,
 ) -> str:
     """A stored action execution: handed to an executor, or with its outcome already."""
     action_id, now = engine.new_id(), engine.clock()
     row = {
-        "id": action_id, "execution_id": None, "task_id": None, "kind": "ACTION", "name": call.name, "project_id": project_id, "seq": 0,
-        "item": 0, "attempt": 0, "state": "RUNNING" if done is None else done[0], "state_info": None, "accepted": done is not None,
-        "input": rows.encode(call.input), "output": None if done is None else rows.encode(done[1]),
-        "base": None if call.base is call.info else rows.encode((call.base.name, call.base_input)), "is_sync": call.base.is_sync,
-        "safe_rerun": call.base.idempotent, "target": target, "timeout": timeout, "description": description, "holder": None,
-        "held_since": None, "heartbeat": None, "created_at": now, "updated_at": now,
+        "id": action_id,
+        "execution_id": None,
+        "task_id": None,
+        "kind": "ACTION",
+        "name": call.name,
+        "project_id": project_id,
+        "seq": 0,
+        "item": 0,
+        "attempt": 0,
+        "state": "RUNNING" if done is None else done[0],
+        "state_info": None,
+        "accepted": done is not None,
+        "input": rows.encode(call.input),
+        "output": None if done is None else rows.encode(done[1]),
+        "base": None if call.base is call.info else rows.encode((call.base.name, call.base_input)),
+        "is_sync": call.base.is_sync,
+        "safe_rerun": call.base.idempotent,
+        "target": target,
+        "timeout": timeout,
+        "description": description,
+        "holder": None,
+        "held_since": None,
+        "heartbeat": None,
+        "created_at": now,
+        "updated_at": now,
     }
     await engine.database.writing(_insert, row)
     if done is None:
         message = RunActionMessage(
-            action_id, None, None, None, "", call.base.name, call.base_input, 0, call.base.idempotent, call.base.is_sync, timeout
+            action_id,
+            None,
+            None,
+            None,
+            "",
+            call.base.name,
+            call.base_input,
+            0,
+            call.base.idempotent,
+            call.base.is_sync,
+            timeout,
         )
         await engine.bus.publish(actions_queue(target), [encode(message)])
     return action_id

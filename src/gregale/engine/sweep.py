@@ -106,8 +106,17 @@ class Sweeper:
 def _message(row: Any) -> RunActionMessage:
     action, given = (row.name, rows.decode(row.input)) if row.base is None else rows.decode(row.base)
     return RunActionMessage(
-        row.id, row.execution_id, row.root_id, row.task_id, row.workflow_name or "", action, given, row.attempt, bool(row.safe_rerun),
-        bool(row.is_sync), row.timeout,
+        row.id,
+        row.execution_id,
+        row.root_id,
+        row.task_id,
+        row.workflow_name or "",
+        action,
+        given,
+        row.attempt,
+        bool(row.safe_rerun),
+        bool(row.is_sync),
+        row.timeout,
     )
 
 

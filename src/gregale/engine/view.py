@@ -13,8 +13,7 @@ from gregale.core import ActionInfo, Decision, Definition, Execution, Missing
 from gregale.core.calls import adhoc_info
 from gregale.core.scope import execution_map, task_map
 from gregale.core.work import Work
-from gregale.language import ActionSpec
-from gregale.language import build
+from gregale.language import ActionSpec, build
 from gregale.store import definitions, load, rows, search
 from gregale.store.schema import executions, tasks
 
@@ -49,7 +48,9 @@ class Cache:
 class CachedView:
     """The core's View for one batch: `transient` holds answers that only this decision may use."""
 
-    def __init__(self, cache: Cache, registry: Callable[[str], ActionInfo | None], transient: dict[tuple[Any, ...], Any]):
+    def __init__(
+        self, cache: Cache, registry: Callable[[str], ActionInfo | None], transient: dict[tuple[Any, ...], Any]
+    ):
         self._cache = cache
         self._registry = registry
         self._transient = transient
@@ -145,12 +146,16 @@ def _environment(connection: Connection, name: str, project_id: str) -> dict[str
 def _tasks(connection: Connection, project_id: str) -> list[dict[str, Any]]:
     """Every task that the project can see (spec 3.2), as expressions show them."""
     ids = list(
-        connection.scalars(sa.select(executions.c.id).where(executions.c.project_id == project_id).order_by(executions.c.created_at))
+        connection.scalars(
+            sa.select(executions.c.id).where(executions.c.project_id == project_id).order_by(executions.c.created_at)
+        )
     )
     order = list(
         connection.scalars(
-            sa.select(tasks.c.id).join(executions, executions.c.id == tasks.c.execution_id)
-            .where(executions.c.project_id == project_id).order_by(tasks.c.created_at, tasks.c.seq)
+            sa.select(tasks.c.id)
+            .join(executions, executions.c.id == tasks.c.execution_id)
+            .where(executions.c.project_id == project_id)
+            .order_by(tasks.c.created_at, tasks.c.seq)
         )
     )
     maps: dict[str, dict[str, Any]] = {}
@@ -178,8 +183,12 @@ def _executions(connection: Connection, project_id: str, filters: dict[str, Any]
         where.append(executions.c.created_at < search.typed(executions.c.created_at, str(filters["to_time"])))
     ids = list(connection.scalars(sa.select(executions.c.id).where(*where).order_by(executions.c.created_at)))
     return [
-        {**execution_map(e), "state": e.state.value, "state_info": e.state_info, "output": e.output, "workflow_name": e.workflow_name}
+        {
+            **execution_map(e),
+            "state": e.state.value,
+            "state_info": e.state_info,
+            "output": e.output,
+            "workflow_name": e.workflow_name,
+        }
         for e in sorted(load(connection, ids), key=lambda e: e.created_at)
     ]
-
-

@@ -33,7 +33,13 @@ class Executor:
     """`member_id` holds the claims; `name` is what a task's `target` says."""
 
     def __init__(
-        self, database: Database, bus: Bus, registry: Registry, clock: Callable[[], float], member_id: str, name: str,
+        self,
+        database: Database,
+        bus: Bus,
+        registry: Registry,
+        clock: Callable[[], float],
+        member_id: str,
+        name: str,
         settings: ExecutorSettings | None = None,
     ):
         self.database = database
@@ -54,7 +60,8 @@ class Executor:
     async def start(self) -> None:
         """Take requests for any executor, and those for this one by name."""
         self._consumers = [
-            await self.bus.consume(queue, self.settings.concurrency * 2) for queue in (ACTIONS, actions_queue(self.name))
+            await self.bus.consume(queue, self.settings.concurrency * 2)
+            for queue in (ACTIONS, actions_queue(self.name))
         ]
         for consumer in self._consumers:
             self._tasks.append(asyncio.create_task(self._receive(consumer), name="executor-receive"))
@@ -131,7 +138,12 @@ class Executor:
 
     async def _run(self, message: RunActionMessage, delivery: Delivery | None) -> None:
         context = ActionContext(
-            message.action_id, message.execution_id or "", message.workflow_name, message.task_id or "", message.attempt, self.name,
+            message.action_id,
+            message.execution_id or "",
+            message.workflow_name,
+            message.task_id or "",
+            message.attempt,
+            self.name,
             self.registry.settings,
         )
         result = await run(self.registry, message.action, message.input, context, message.timeout)
@@ -141,7 +153,13 @@ class Executor:
             return
         self._report(
             ActionFinished(
-                message.action_id, message.execution_id, message.root_id, message.attempt, result.data, result.error, result.cancel
+                message.action_id,
+                message.execution_id,
+                message.root_id,
+                message.attempt,
+                result.data,
+                result.error,
+                result.cancel,
             ),
             delivery,
         )
@@ -166,7 +184,9 @@ class Executor:
             try:
                 await self.database.writing(claims.heartbeat, list(self._running), self.member_id, self._clock())
             except Exception:
-                log.exception("a heartbeat could not be written; the next one is due in %s s", self.settings.heartbeat_every)
+                log.exception(
+                    "a heartbeat could not be written; the next one is due in %s s", self.settings.heartbeat_every
+                )
 
     def cancel(self, action_id: str) -> bool:
         """Stop a running action; its result is a cancellation. False when it does not run here."""

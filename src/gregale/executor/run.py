@@ -12,7 +12,11 @@ from gregale.actions.contract import Action, arguments
 
 
 async def run(
-    registry: Registry, name: str, given: dict[str, Any], context: ActionContext, timeout: float | None = None  # noqa: ASYNC109
+    registry: Registry,
+    name: str,
+    given: dict[str, Any],
+    context: ActionContext,
+    timeout: float | None = None,
 ) -> Result | None:
     """The outcome of an action; None for an asynchronous one that ends later. Never raises, except when cancelled itself."""
     try:

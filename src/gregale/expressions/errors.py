@@ -24,7 +24,7 @@ class ExpressionError(Exception):
         super().__init__(f"Can not evaluate {language} expression [expression={expression}, error={error}]")
 
 
-class EvaluationTimeout(Exception):  # noqa: N818 - raised inside foreign code, never seen outside this package
+class EvaluationTimeout(Exception):
     """An evaluation used up its time."""
 
 

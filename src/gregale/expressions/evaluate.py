@@ -75,7 +75,10 @@ def check(text: str) -> GrammarError | None:
     """What is wrong with the grammar of a string's expressions, or None (spec 1.7)."""
     jinja, yaql = bool(_JINJA.search(text)), bool(_YAQL.search(text))
     if jinja and yaql:
-        return GrammarError("expression", "The line already contains an expression of the other language: YAQL and Jinja cannot be mixed in one string")
+        return GrammarError(
+            "expression",
+            "The line already contains an expression of the other language: YAQL and Jinja cannot be mixed in one string",
+        )
     for found, language, name in ((jinja, "jinja", "Jinja"), (yaql, "yaql", "YAQL")):
         if found and language not in settings.settings().languages:
             return GrammarError("expression", f"{name} expressions are switched off on this server")

@@ -125,13 +125,17 @@ def _refuse() -> str:
     raise _Unsupported
 
 
-def _task_call(node: Any) -> str | None | Any:
+def _task_call(node: Any) -> str | Any | None:
     """The name in `task(name)`, None for `task()` … as a repr-able value; anything else is not a task call."""
     if type(node) is not Function or node.name != "task" or len(node.args) > 1:
         return _NOT_A_TASK
     if not node.args:
         return _CURRENT
-    return node.args[0].value if isinstance(node.args[0], Constant) and isinstance(node.args[0].value, str) else _NOT_A_TASK
+    return (
+        node.args[0].value
+        if isinstance(node.args[0], Constant) and isinstance(node.args[0].value, str)
+        else _NOT_A_TASK
+    )
 
 
 class _Current:
@@ -200,7 +204,9 @@ def _maybe_key(value: Any, name: str) -> Any:
 
 
 def _index_of(value: Any, index: Any) -> Any:
-    if (type(value) is list and type(index) is int) or (type(value) is dict and type(index) is str):
+    if type(value) is list and type(index) is int:
+        return value[index]
+    if type(value) is dict and type(index) is str:
         return value[index]
     raise _Ask
 
@@ -300,15 +306,40 @@ def _ask_if_odd(value: Any) -> bool:
 
 
 _OPERATORS = {
-    "=": "_equal", "!=": "_unequal", "<": "_less", "<=": "_less_equal", ">": "_greater", ">=": "_greater_equal",
-    "+": "_plus", "-": "_difference", "*": "_product", "in": "_in",
+    "=": "_equal",
+    "!=": "_unequal",
+    "<": "_less",
+    "<=": "_less_equal",
+    ">": "_greater",
+    ">=": "_greater_equal",
+    "+": "_plus",
+    "-": "_difference",
+    "*": "_product",
+    "in": "_in",
 }
 _METHODS = {"get": (1, 2), "len": (0, 0)}
 _FUNCTIONS = ("len", "isDict", "isList", "isString", "isBoolean")
 _HELPERS: dict[str, Any] = {
     "__builtins__": {},
-    "_key": _key, "_maybe_key": _maybe_key, "_index": _index_of, "_equal": _equal, "_unequal": _unequal, "_less": _less,
-    "_less_equal": _less_equal, "_greater": _greater, "_greater_equal": _greater_equal, "_plus": _plus,
-    "_difference": _difference, "_product": _product, "_minus": _minus, "_in": _in, "_len": _len, "_get": _get,
-    "_scope_get": _scope_get, "_isDict": _is(dict), "_isList": _is(list), "_isString": _is(str), "_isBoolean": _is(bool),
+    "_key": _key,
+    "_maybe_key": _maybe_key,
+    "_index": _index_of,
+    "_equal": _equal,
+    "_unequal": _unequal,
+    "_less": _less,
+    "_less_equal": _less_equal,
+    "_greater": _greater,
+    "_greater_equal": _greater_equal,
+    "_plus": _plus,
+    "_difference": _difference,
+    "_product": _product,
+    "_minus": _minus,
+    "_in": _in,
+    "_len": _len,
+    "_get": _get,
+    "_scope_get": _scope_get,
+    "_isDict": _is(dict),
+    "_isList": _is(list),
+    "_isString": _is(str),
+    "_isBoolean": _is(bool),
 }

@@ -24,7 +24,11 @@ def _task(scope: Scope, name: str | None = None) -> Any:
 
 
 def _tasks(
-    scope: Scope, workflow_execution_id: str | None = None, recursive: bool = False, state: str | None = None, flat: bool = False
+    scope: Scope,
+    workflow_execution_id: str | None = None,
+    recursive: bool = False,
+    state: str | None = None,
+    flat: bool = False,
 ) -> Any:
     return scope.tasks(workflow_execution_id, recursive, state, flat)
 
@@ -41,7 +45,9 @@ def _executions(
     from_time: str | None = None,
     to_time: str | None = None,
 ) -> Any:
-    return scope.executions(id=id, root_execution_id=root_execution_id, state=state, from_time=from_time, to_time=to_time)
+    return scope.executions(
+        id=id, root_execution_id=root_execution_id, state=state, from_time=from_time, to_time=to_time
+    )
 
 
 def _env(scope: Scope) -> Any:

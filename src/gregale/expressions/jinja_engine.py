@@ -23,7 +23,12 @@ class _Environment(sandbox.ImmutableSandboxedEnvironment):
     intercepted_binops = frozenset(("*", "**"))
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-        if operator == "**" and isinstance(left, int) and isinstance(right, int) and left.bit_length() * abs(right) > 100_000:
+        if (
+            operator == "**"
+            and isinstance(left, int)
+            and isinstance(right, int)
+            and left.bit_length() * abs(right) > 100_000
+        ):
             raise ValueError("the result of ** would have too many digits")
         for a, b in ((left, right), (right, left)):
             if operator == "*" and isinstance(a, str | list | tuple) and isinstance(b, int) and len(a) * b > _MAX_TEXT:
@@ -120,12 +125,18 @@ def variables(text: str) -> set[str]:
         tree = _environment().parse(text)
     except Exception:  # not an expression: the grammar check says so
         return set()
-    if tree.find(nodes.Test) or tree.find(nodes.If) or any(f.name in ("default", "d") for f in tree.find_all(nodes.Filter)):
+    if (
+        tree.find(nodes.Test)
+        or tree.find(nodes.If)
+        or any(f.name in ("default", "d") for f in tree.find_all(nodes.Filter))
+    ):
         return set()
     if "_" not in meta.find_undeclared_variables(tree):
         return set()
     return {
         node.attr
         for node in tree.find_all(nodes.Getattr)
-        if isinstance(node.node, nodes.Name) and node.node.name == "_" and node.attr not in ("get", "items", "keys", "values")
+        if isinstance(node.node, nodes.Name)
+        and node.node.name == "_"
+        and node.attr not in ("get", "items", "keys", "values")
     }

@@ -28,7 +28,11 @@ class Scope(Mapping[str, Any]):
         return task[field]
 
     def tasks(
-        self, workflow_execution_id: str | None = None, recursive: bool = False, state: str | None = None, flat: bool = False
+        self,
+        workflow_execution_id: str | None = None,
+        recursive: bool = False,
+        state: str | None = None,
+        flat: bool = False,
     ) -> list[dict[str, Any]]:
         del workflow_execution_id, recursive, state, flat
         return []

@@ -7,7 +7,8 @@ from typing import Any
 
 from gregale import expressions
 from gregale.language import shapes, shorthand
-from gregale.language.diagnostics import Path, Report, did_you_mean, shown
+from gregale.language.diagnostics import Report, did_you_mean, shown
+from gregale.language.shape import Keys
 from gregale.language.spec import (
     CLAUSES,
     ENGINE_COMMANDS,
@@ -21,6 +22,7 @@ from gregale.language.spec import (
     Transition,
     WorkflowSpec,
 )
+from gregale.yamltext import Path
 
 UUID = re.compile(r"^[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}$", re.IGNORECASE)
 MAX_NAME = 255
@@ -50,8 +52,14 @@ def workflow(name: str, body: Any, path: Path, report: Report) -> WorkflowSpec |
     default_clauses = {c: _clause(defaults.get(c), (*path, "task-defaults", c), report) for c in CLAUSES}
     tasks = {
         task_name: _task(
-            task_name, task_body, reverse, default_policies, default_clauses,
-            _names(defaults.get("requires")), (*path, "tasks", task_name), report,
+            task_name,
+            task_body,
+            reverse,
+            default_policies,
+            default_clauses,
+            _names(defaults.get("requires")),
+            (*path, "tasks", task_name),
+            report,
         )
         for task_name, task_body in tasks_body.items()
         if task_name != "version"
@@ -85,7 +93,7 @@ def check_name(what: str, name: Any, path: Path, report: Report) -> None:
         report.error("name", f"The name of a {what} has at most {MAX_NAME} characters; this one has {len(name)}", path)
 
 
-def _task_shape(name: Any, body: Any, shape: shapes.Keys, path: Path, report: Report) -> None:
+def _task_shape(name: Any, body: Any, shape: Keys, path: Path, report: Report) -> None:
     if not isinstance(name, str) or not name:
         report.error("name", f"A task's name must be a non-empty string, not {shown(name)}", path)
         return
@@ -97,7 +105,9 @@ def _task_shape(name: Any, body: Any, shape: shapes.Keys, path: Path, report: Re
     if not isinstance(body, dict):
         return
     if "action" in body and "workflow" in body:
-        report.error("action-and-workflow", f"Task '{name}' has both 'action' and 'workflow'; only one is allowed", path)
+        report.error(
+            "action-and-workflow", f"Task '{name}' has both 'action' and 'workflow'; only one is allowed", path
+        )
     limit = MAX_JOIN_NAME if body.get("join") else MAX_NAME
     if len(name) > limit:
         what = "a join task" if body.get("join") else "a task"
@@ -140,7 +150,9 @@ def _task(
     called, params = command_in(body.get("workflow") or body.get("action") or "std.noop", path, report)
     given = body.get("input") or {}
     if isinstance(given, str) and params:
-        report.error("input", "Inline parameters cannot be combined with an 'input' that is one expression", (*path, "input"))
+        report.error(
+            "input", "Inline parameters cannot be combined with an 'input' that is one expression", (*path, "input")
+        )
         given = {}
     for key in ("input", "publish", "publish-on-error", "publish-on-skip", "target", "fail-on", "pause-before"):
         expressions_in(body.get(key), (*path, key), report)
@@ -163,7 +175,7 @@ def _task(
         own_timeout=body.get("timeout") or 0,
         keep_result=body.get("keep-result", True) is not False,
         target=body.get("target"),
-        join={"all": "all", "one": 1}.get(join, join or None) if not reverse else None,
+        join=None if reverse else 1 if join == "one" else join or None,
         requires=requires + inherited,
         description=body.get("description") or "",
         tags=tuple(body.get("tags") or ()),
@@ -241,7 +253,9 @@ def _clause(value: Any, path: Path, report: Report) -> OnClause:
         publish = Publish(scopes.get("branch") or {}, scopes.get("global") or {})
         value, path = value.get("next"), (*path, "next")
         if isinstance(value, dict):
-            return OnClause((_transition(next(iter(value)), None, True, path, report),), publish)  # [Q] the guard is lost
+            return OnClause(
+                (_transition(next(iter(value)), None, True, path, report),), publish
+            )  # [Q] the guard is lost
     if isinstance(value, str):
         return OnClause((_transition(value, None, False, path, report),), publish)
     transitions = []
@@ -310,7 +324,9 @@ def _graph(spec: WorkflowSpec, path: Path, report: Report) -> None:
         report.error("join", "; ".join(lacking), (*path, "tasks"))
     if spec.type == "direct" and not spec.start_tasks:
         report.error(
-            "start-task", f"Failed to find start tasks in direct workflow [workflow_name={spec.name}]", (*path, "tasks"),
+            "start-task",
+            f"Failed to find start tasks in direct workflow [workflow_name={spec.name}]",
+            (*path, "tasks"),
             "every task is led to by another; leave one without inbound transitions",
         )
 

@@ -12,7 +12,6 @@ import msgspec
 from gregale.yamltext import Path
 
 
-
 class Severity(StrEnum):
     ERROR = "error"
     WARNING = "warning"
@@ -37,7 +36,7 @@ class Diagnostic(msgspec.Struct, frozen=True, omit_defaults=True):
         return f"{place}: {self.severity.value}: {self.message}{where} [{self.code}]{hint}"
 
 
-class InvalidDocument(Exception):  # noqa: N818 - the API shows this class's upstream name, see `kind`
+class InvalidDocument(Exception):
     """A document that cannot be accepted (HTTP 400).
 
     `diagnostics` holds every finding; `kind` is the name that clients of the Mistral API know the error by

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from gregale import expressions
-from gregale.language.diagnostics import Path, Report, did_you_mean
+from gregale.language.diagnostics import Report, did_you_mean
 from gregale.language.spec import CLAUSES, REQUIRED, TaskSpec, WorkflowSpec
+from gregale.yamltext import Path
 
 __all__ = ["REQUIRED", "workflow"]
 
@@ -18,17 +19,32 @@ def workflow(spec: WorkflowSpec, path: Path, report: Report) -> None:
     components = _components(edges)
     if spec.type == "reverse":
         for group in components:
-            report.warn("requires-cycle", f"{_list(group)} require each other: none of them can ever run", (*path, "tasks", group[0], "requires"), "break the cycle")
+            report.warn(
+                "requires-cycle",
+                f"{_list(group)} require each other: none of them can ever run",
+                (*path, "tasks", group[0], "requires"),
+                "break the cycle",
+            )
         _variables(spec, _closure(edges), path, report)
         return
     reachable = _reachable(spec, edges)
     for name in spec.tasks:
         if name not in reachable:
-            report.warn("never-runs", f"task '{name}' can never run: nothing that runs leads to it", (*path, "tasks", name), "lead to it, or remove it")
+            report.warn(
+                "never-runs",
+                f"task '{name}' can never run: nothing that runs leads to it",
+                (*path, "tasks", name),
+                "lead to it, or remove it",
+            )
     _joins(spec, reachable, edges, path, report)
     for group in components:
         if not _has_exit(spec, set(group)):
-            report.warn("endless-loop", f"the loop of {_list(group)} has no exit but an error", (*path, "tasks", group[0]), "guard a transition: on-success: [{task: <% … %>}]")
+            report.warn(
+                "endless-loop",
+                f"the loop of {_list(group)} has no exit but an error",
+                (*path, "tasks", group[0]),
+                "guard a transition: on-success: [{task: <% … %>}]",
+            )
     _variables(spec, _closure(_reversed(edges)), path, report)
 
 
@@ -47,7 +63,9 @@ def _reachable(spec: WorkflowSpec, edges: dict[str, tuple[str, ...]]) -> set[str
     return found
 
 
-def _joins(spec: WorkflowSpec, reachable: set[str], edges: dict[str, tuple[str, ...]], path: Path, report: Report) -> None:
+def _joins(
+    spec: WorkflowSpec, reachable: set[str], edges: dict[str, tuple[str, ...]], path: Path, report: Report
+) -> None:
     reaches = _closure(edges)
     for name, task in spec.tasks.items():
         if task.join is None or name not in reachable:
@@ -56,11 +74,26 @@ def _joins(spec: WorkflowSpec, reachable: set[str], edges: dict[str, tuple[str, 
         sources = [s for s in spec.inbound[name] if s in reachable and not _only_through(spec, edges, s, name)]
         exclusive = _exclusive(spec, sources) if task.join == "all" else None
         if exclusive:
-            report.warn("join-never-met", f"join '{name}' can never be met: '{exclusive[0]}' and '{exclusive[1]}' exclude each other", (*path, "tasks", name, "join"), "write join: one")
+            report.warn(
+                "join-never-met",
+                f"join '{name}' can never be met: '{exclusive[0]}' and '{exclusive[1]}' exclude each other",
+                (*path, "tasks", name, "join"),
+                "write join: one",
+            )
         elif len(sources) < needed and name not in reaches[name]:
-            report.warn("join-never-met", f"join '{name}' waits for {needed} tasks, and only {len(sources)} of them can run", (*path, "tasks", name, "join"), "lower the number, or lead to the others")
+            report.warn(
+                "join-never-met",
+                f"join '{name}' waits for {needed} tasks, and only {len(sources)} of them can run",
+                (*path, "tasks", name, "join"),
+                "lower the number, or lead to the others",
+            )
         elif len(sources) < needed:
-            report.warn("join-never-met", f"join '{name}' waits for a task that only runs after the join itself", (*path, "tasks", name, "join"), "write join: one")
+            report.warn(
+                "join-never-met",
+                f"join '{name}' waits for a task that only runs after the join itself",
+                (*path, "tasks", name, "join"),
+                "write join: one",
+            )
 
 
 def _only_through(spec: WorkflowSpec, edges: dict[str, tuple[str, ...]], source: str, join: str) -> bool:
@@ -83,7 +116,9 @@ def _exclusive(spec: WorkflowSpec, sources: list[str]) -> tuple[str, str] | None
     for source in sources:
         before = spec.inbound.get(source, ())
         if len(before) == 1:
-            clauses = [c for c in CLAUSES if any(t.target == source for t in spec.tasks[before[0]].clause(c).transitions)]
+            clauses = [
+                c for c in CLAUSES if any(t.target == source for t in spec.tasks[before[0]].clause(c).transitions)
+            ]
             if len(clauses) == 1 and clauses[0] != "on-complete":
                 origin[source] = (before[0], clauses[0])
     for a, (task_a, clause_a) in origin.items():
@@ -178,7 +213,12 @@ def _variables(spec: WorkflowSpec, before: dict[str, set[str]], path: Path, repo
     published: dict[str, set[str]] = {}
     for name, task in spec.tasks.items():
         branch: set[str] = set()
-        for publish in [task.publish, task.publish_on_error, task.publish_on_skip, *(c.publish for c in task.clauses.values())]:
+        for publish in [
+            task.publish,
+            task.publish_on_error,
+            task.publish_on_skip,
+            *(c.publish for c in task.clauses.values()),
+        ]:
             branch |= publish.branch.keys()
             base |= publish.globals.keys()
         published[name] = branch
@@ -197,7 +237,10 @@ def _variables(spec: WorkflowSpec, before: dict[str, set[str]], path: Path, repo
 def _uses(task: TaskSpec, inbound: set[str], items: set[str], outbound: set[str]) -> list[tuple[str, Any, set[str]]]:
     body = task.body
     uses = [(key, body.get(key), inbound | items) for key in ("input", "action", "workflow", "target")]
-    uses += [(key, body.get(key), inbound) for key in ("with-items", "wait-before", "timeout", "publish", "publish-on-error", "publish-on-skip")]
+    uses += [
+        (key, body.get(key), inbound)
+        for key in ("with-items", "wait-before", "timeout", "publish", "publish-on-error", "publish-on-skip")
+    ]
     return uses + [(key, body.get(key), outbound) for key in (*CLAUSES, "fail-on", "retry", "wait-after")]
 
 
@@ -205,7 +248,10 @@ def _check(value: Any, known: set[str], everything: set[str], path: Path, report
     if isinstance(value, str):
         for name in sorted(expressions.variables(value) - known):
             if name in everything:
-                message, hint = f"'{name}' is read here, but no path to this place publishes it", "use $.get(name) if it may be absent"
+                message, hint = (
+                    f"'{name}' is read here, but no path to this place publishes it",
+                    "use $.get(name) if it may be absent",
+                )
             else:
                 message, hint = f"nothing declares or publishes '{name}'", did_you_mean(name, everything)
             report.warn("unknown-variable", message, path, hint)

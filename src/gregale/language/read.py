@@ -11,8 +11,9 @@ import yaml
 
 from gregale import yamltext
 from gregale.language import build, lint, shapes
-from gregale.language.diagnostics import Diagnostic, InvalidDocument, Path, Report, Severity
+from gregale.language.diagnostics import Diagnostic, InvalidDocument, Report, Severity
 from gregale.language.spec import ActionSpec, WorkbookSpec, WorkflowSpec
+from gregale.yamltext import Path
 
 Kind = Literal["workbook", "workflows", "actions"]
 T = TypeVar("T")
@@ -123,9 +124,7 @@ def _workflows(data: Any, text: str | bytes, report: Report) -> Document | None:
         return None
     verbatim = text if isinstance(text, str) else text.decode()
     version = data["version"]
-    texts = {
-        s.name: verbatim if len(specs) == 1 else dumped({"version": version, s.name: data[s.name]}) for s in specs
-    }
+    texts = {s.name: verbatim if len(specs) == 1 else dumped({"version": version, s.name: data[s.name]}) for s in specs}
     return Document(workflows=tuple(specs), texts=texts)
 
 
@@ -188,7 +187,9 @@ def _section(
         if name == "version":
             continue
         if not isinstance(name, str) or not re.fullmatch(r"[\w-]+", name):
-            report.error("name", f"{name!r} is not a valid name in a workbook: letters, digits, _ and - only", (key, name))
+            report.error(
+                "name", f"{name!r} is not a valid name in a workbook: letters, digits, _ and - only", (key, name)
+            )
             continue
         spec = read(name, body, (key, name), report)
         if spec is not None:

@@ -10,7 +10,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from gregale.language.diagnostics import Path, Report, did_you_mean, shown
+from gregale.language.diagnostics import Report, did_you_mean, shown
+from gregale.yamltext import Path
 
 EXPRESSION = re.compile(r"^<%.*?%>\s*$|^({{(.*?)}})\s*$")
 
@@ -38,7 +39,7 @@ class _Simple:
     expected = ""
 
     def fits(self, value: Any) -> bool:
-        raise TypeError(f"{type(self).__name__} must define fits")
+        raise TypeError(f"{type(self).__name__} must say whether {value!r} fits")
 
     def check(self, value: Any, path: Path, report: Report) -> None:
         if not self.fits(value):
@@ -162,7 +163,10 @@ class OneKey:
 
     def schema(self) -> dict[str, Any]:
         return {
-            "type": "object", "minProperties": 1, "maxProperties": 1, "additionalProperties": self.value.schema(),
+            "type": "object",
+            "minProperties": 1,
+            "maxProperties": 1,
+            "additionalProperties": self.value.schema(),
         }
 
 

@@ -73,9 +73,7 @@ COMMON_TASK: dict[str, Shape] = {
     "target": STR,
     **POLICIES,
 }
-DIRECT_TASK = Keys(
-    {**COMMON_TASK, "join": Either(OneOf("all", "one"), Int()), **CLAUSES}, expected="a non-empty map"
-)
+DIRECT_TASK = Keys({**COMMON_TASK, "join": Either(OneOf("all", "one"), Int()), **CLAUSES}, expected="a non-empty map")
 REVERSE_TASK = Keys({**COMMON_TASK, "requires": REQUIRES}, expected="a non-empty map")
 TASK_DEFAULTS = Keys({**POLICIES, **CLAUSES, "requires": REQUIRES}, expected="a non-empty map")
 
@@ -154,7 +152,13 @@ def json_schema() -> dict[str, Any]:
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Gregale workflow language (Mistral DSL v2)",
-        "if": {"anyOf": [{"required": ["workflows"]}, {"required": ["actions"]}, {"properties": {"name": {"type": "string"}}, "required": ["name"]}]},
+        "if": {
+            "anyOf": [
+                {"required": ["workflows"]},
+                {"required": ["actions"]},
+                {"properties": {"name": {"type": "string"}}, "required": ["name"]},
+            ]
+        },
         "then": workbook,
         "else": workflows,
         "$defs": {

@@ -79,7 +79,9 @@ def with_items(text: str) -> tuple[str, Any]:
     """`var in <source>` → the variable and the source: an expression, or a list. Raises MalformedShorthand."""
     found = ITEMS.match(text)
     if found is None:
-        raise MalformedShorthand(f"Wrong format of 'with-items' property: {text!r}: expected 'name in <list or expression>'")
+        raise MalformedShorthand(
+            f"Wrong format of 'with-items' property: {text!r}: expected 'name in <list or expression>'"
+        )
     variable, source = found.groups()
     if not source.startswith("["):
         return variable, source

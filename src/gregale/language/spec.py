@@ -135,9 +135,7 @@ class WorkflowSpec(msgspec.Struct, frozen=True):
     def targets(self, task: str) -> tuple[str, ...]:
         """The tasks that `task` may lead to, each once, engine commands left out."""
         spec = self.tasks[task]
-        found = dict.fromkeys(
-            t.target for c in CLAUSES for t in spec.clause(c).transitions if not t.is_command
-        )
+        found = dict.fromkeys(t.target for c in CLAUSES for t in spec.clause(c).transitions if not t.is_command)
         return tuple(found)
 
 

@@ -66,7 +66,7 @@ class Outcome(msgspec.Struct, frozen=True):
     tasks: tuple[tuple[str, str], ...] = ()
 
 
-class InvalidSuite(ValueError):  # noqa: N818 - says what is wrong
+class InvalidSuite(ValueError):
     """A test file that cannot be read, or workflows of it that are not valid."""
 
 
@@ -125,7 +125,11 @@ class _Stage:
         if mocked is not None:
             if mocked.never:
                 return None
-            return self._later(command, ActionDone(command.action_id, mocked.result, mocked.error, mocked.cancel, command.attempt), mocked.after)
+            return self._later(
+                command,
+                ActionDone(command.action_id, mocked.result, mocked.error, mocked.cancel, command.attempt),
+                mocked.after,
+            )
         if not command.is_sync:
             return None
         if command.action not in _REAL:
@@ -206,12 +210,18 @@ def _compare_task(name: str, wanted: dict[str, Any], execution: Execution, work:
     if not found:
         return [f"task '{name}' did not run"]
     last = found[-1]
-    actual = {"state": last.state.value, "published": last.published or {}, "result": task_result(work, last), "runs": len(found)}
+    actual = {
+        "state": last.state.value,
+        "published": last.published or {},
+        "result": task_result(work, last),
+        "runs": len(found),
+    }
     unknown = [k for k in wanted if k not in actual]
     problems = [f"task '{name}': cannot check '{k}'; known are {', '.join(actual)}" for k in unknown]
     return problems + [
         f"task '{name}': {key} is {_json(actual[key])}, expected {_json(value)}"
-        for key, value in wanted.items() if key in actual and actual[key] != value
+        for key, value in wanted.items()
+        if key in actual and actual[key] != value
     ]
 
 
@@ -224,7 +234,8 @@ def _compare_calls(pattern: str, wanted: Any, calls: list[tuple[str, str, dict[s
     return [
         f"call {i + 1} of {pattern}: {key} is {_json(given.get(key))}, expected {_json(value)}"
         for i, (given, subset) in enumerate(zip(made, wanted, strict=True))
-        for key, value in subset.items() if given.get(key) != value
+        for key, value in subset.items()
+        if given.get(key) != value
     ]
 
 

@@ -24,7 +24,7 @@ class Outcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     never: bool = False
 
 
-class InvalidMock(ValueError):  # noqa: N818 - says what is wrong
+class InvalidMock(ValueError):
     """A mock that cannot be read."""
 
 
@@ -53,7 +53,9 @@ class Mocks:
         pattern = self._pattern(action, task)
         if pattern is None:
             return None
-        fitting = [o for o in self._outcomes[pattern] if o.when and _fits(o.when, given)] or [o for o in self._outcomes[pattern] if not o.when]
+        fitting = [o for o in self._outcomes[pattern] if o.when and _fits(o.when, given)] or [
+            o for o in self._outcomes[pattern] if not o.when
+        ]
         if not fitting:
             return None
         key = f"{pattern} {fitting[0].when}"

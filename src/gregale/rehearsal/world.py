@@ -73,6 +73,10 @@ class World:
             self._define(f"{book.name}.{name}", namespace, spec, book.name)
         return [f"{book.name}.{name}" for name in book.workflows]
 
+    def define(self, definition: Definition) -> None:
+        """A workflow that is ready already."""
+        self._workflows[definition.name, definition.namespace] = definition
+
     def _define(self, name: str, namespace: str, spec: WorkflowSpec, workbook: str) -> None:
         self._workflows[name, namespace] = Definition(f"def-{name}", name, namespace, spec, name, workbook)
 
@@ -101,7 +105,8 @@ class World:
     def tasks(self, project_id: str) -> list[dict[str, Any]]:
         return [
             task_map(Work(e, Decision(self, self.now, self.new_id)), t)
-            for e in self.executions_by_id.values() if e.project_id == project_id
+            for e in self.executions_by_id.values()
+            if e.project_id == project_id
             for t in sorted(e.tasks.values(), key=lambda t: t.seq)
         ]
 
@@ -110,7 +115,9 @@ class World:
         result = []
         for e in self.executions_by_id.values():
             shown = {**execution_map(e), "state": e.state.value}
-            if e.project_id == project_id and all(shown.get(k) == v for k, v in wanted.items() if k in ("id", "root_execution_id", "state")):
+            if e.project_id == project_id and all(
+                shown.get(k) == v for k, v in wanted.items() if k in ("id", "root_execution_id", "state")
+            ):
                 result.append(shown)
         return result
 
@@ -128,11 +135,19 @@ class World:
     def decision(self) -> Decision:
         return Decision(self, self.now, self.new_id, self._settings)
 
-    def create(self, name: str, given: dict[str, Any] | None = None, params: dict[str, Any] | None = None, namespace: str = "") -> str:
+    def create(
+        self, name: str, given: dict[str, Any] | None = None, params: dict[str, Any] | None = None, namespace: str = ""
+    ) -> str:
         """Create an execution; `run` starts it. Raises Rejected, ExpressionError, KeyError for an unknown workflow."""
         decision = self.decision()
         work = create_execution(
-            decision, self._workflows[name, namespace], self.new_id(), given or {}, params or {}, "", "<default-project>"
+            decision,
+            self._workflows[name, namespace],
+            self.new_id(),
+            given or {},
+            params or {},
+            "",
+            "<default-project>",
         )
         self._commit(decision)
         return work.execution.id
@@ -201,4 +216,3 @@ class World:
     def at(self, due: float, execution_id: str, event: Event) -> None:
         """Have an event happen at a time."""
         heapq.heappush(self.timers, (due, next(self._order), execution_id, event))
-

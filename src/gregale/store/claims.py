@@ -18,7 +18,12 @@ def claim(connection: Connection, wanted: Sequence[tuple[str, int]], holder: str
     for action_id, attempt in wanted:
         found = connection.execute(
             table.update()
-            .where(table.c.id == action_id, table.c.attempt == attempt, table.c.state == "RUNNING", table.c.holder.is_(None))
+            .where(
+                table.c.id == action_id,
+                table.c.attempt == attempt,
+                table.c.state == "RUNNING",
+                table.c.holder.is_(None),
+            )
             .values(holder=holder, held_since=now, heartbeat=now)
         )
         if found.rowcount == 1:
@@ -69,6 +74,8 @@ def held_by(connection: Connection, holders: Sequence[str]) -> list[Any]:
     """Unfinished synchronous actions that these members hold."""
     return list(
         connection.execute(
-            sa.select(table).where(table.c.holder.in_(holders), table.c.state == "RUNNING", table.c.is_sync.is_(sa.true()))
+            sa.select(table).where(
+                table.c.holder.in_(holders), table.c.state == "RUNNING", table.c.is_sync.is_(sa.true())
+            )
         ).all()
     )

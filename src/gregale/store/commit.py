@@ -16,7 +16,7 @@ from gregale.store.schema import action_executions, arrivals, contexts, executio
 _TERMINAL = tuple(sorted(s.value for s in COMPLETED))
 
 
-class SwapLost(Exception):  # noqa: N818 - an outcome, not a failure
+class SwapLost(Exception):
     """Other commits came first for these executions; nothing of the batch was written."""
 
     def __init__(self, execution_ids: Sequence[str]):
@@ -39,10 +39,15 @@ def commit(connection: Connection, works: Iterable[Work]) -> None:
         connection.execute(executions.insert(), [{**rows.execution_row(w.execution), "revision": 1} for w in created])
     _tasks(connection, changed)
     _children(connection, changed)
-    _insert(connection, contexts, [
-        {"execution_id": w.execution.id, "seq": c.seq, "parents": rows.encode(c.parents), "own": rows.encode(c.own)}
-        for w in changed for c in w.contexts
-    ])
+    _insert(
+        connection,
+        contexts,
+        [
+            {"execution_id": w.execution.id, "seq": c.seq, "parents": rows.encode(c.parents), "own": rows.encode(c.own)}
+            for w in changed
+            for c in w.contexts
+        ],
+    )
     _insert(connection, arrivals, [rows.arrival_row(w.execution.id, a) for w in changed for a in w.arrivals])
     _timers(connection, changed)
 
@@ -57,12 +62,16 @@ def _swap(connection: Connection, updated: list[Work]) -> None:
             if value is not getattr(old, name):
                 row[name] = None if value is None else rows.encode(value)
         row |= {
-            "revision": old.revision + 1, "key": new.id, "seen": old.revision,
+            "revision": old.revision + 1,
+            "key": new.id,
+            "seen": old.revision,
             "allowed": int(new.state in COMPLETED or old.state in COMPLETED),
         }
         groups.setdefault(tuple(row), []).append(row)
     for columns, group in groups.items():
-        values = {c: sa.bindparam(c) for c in columns if c not in ("key", "seen", "allowed")}
+        values: dict[str, sa.BindParameter[Any]] = {
+            c: sa.bindparam(c) for c in columns if c not in ("key", "seen", "allowed")
+        }
         statement = (
             executions.update()
             .where(
@@ -83,7 +92,9 @@ def _swap(connection: Connection, updated: list[Work]) -> None:
 def _losers(connection: Connection, group: list[dict[str, Any]]) -> list[str]:
     wanted = {row["key"]: row["revision"] for row in group}
     found = dict(
-        connection.execute(sa.select(executions.c.id, executions.c.revision).where(executions.c.id.in_(list(wanted)))).all()  # type: ignore[arg-type]
+        connection.execute(
+            sa.select(executions.c.id, executions.c.revision).where(executions.c.id.in_(list(wanted)))
+        ).all()
     )
     return [key for key, revision in wanted.items() if found.get(key) != revision]
 
@@ -99,12 +110,22 @@ def save_specs(connection: Connection, bodies: dict[str, dict[str, Any]]) -> Non
     _insert(connection, specs, [{"hash": h, "body": rows.encode(b)} for h, b in bodies.items() if h not in known])
 
 
-_task_update = tasks.update().where(tasks.c.id == sa.bindparam("key")).values({
-    c.name: sa.bindparam(c.name) for c in tasks.columns if c.name not in ("id", "execution_id", "seq", "name", "type", "created_at")
-})
-_child_update = action_executions.update().where(action_executions.c.id == sa.bindparam("key")).values({
-    c: sa.bindparam(c) for c in ("state", "state_info", "accepted", "attempt", "output", "updated_at")
-})
+_task_update = (
+    tasks.update()
+    .where(tasks.c.id == sa.bindparam("key"))
+    .values(
+        {
+            c.name: sa.bindparam(c.name)
+            for c in tasks.columns
+            if c.name not in ("id", "execution_id", "seq", "name", "type", "created_at")
+        }
+    )
+)
+_child_update = (
+    action_executions.update()
+    .where(action_executions.c.id == sa.bindparam("key"))
+    .values({c: sa.bindparam(c) for c in ("state", "state_info", "accepted", "attempt", "output", "updated_at")})
+)
 
 
 def _tasks(connection: Connection, changed: list[Work]) -> None:
@@ -142,7 +163,9 @@ def _timers(connection: Connection, changed: list[Work]) -> None:
     if done:
         connection.execute(
             timers.delete().where(
-                timers.c.task_id == sa.bindparam("t"), timers.c.kind == sa.bindparam("k"), timers.c.stamp == sa.bindparam("s")
+                timers.c.task_id == sa.bindparam("t"),
+                timers.c.kind == sa.bindparam("k"),
+                timers.c.stamp == sa.bindparam("s"),
             ),
             [{"t": key[0], "k": key[1], "s": key[2]} for key, _ in done],
         )
@@ -150,7 +173,9 @@ def _timers(connection: Connection, changed: list[Work]) -> None:
     distinct = {(r["task_id"], r["kind"], r["stamp"]): r for r in new}
     if distinct:
         known = connection.execute(
-            sa.select(timers.c.task_id, timers.c.kind, timers.c.stamp).where(timers.c.task_id.in_([k[0] for k in distinct]))
+            sa.select(timers.c.task_id, timers.c.kind, timers.c.stamp).where(
+                timers.c.task_id.in_([k[0] for k in distinct])
+            )
         ).all()
         for row in known:
             distinct.pop((row[0], row[1], row[2]), None)

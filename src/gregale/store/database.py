@@ -126,6 +126,8 @@ def _engine(url: str, in_memory: bool, durability: Durability) -> Engine:
 
         @sa.event.listens_for(engine, "begin")
         def _begun(connection: Connection) -> None:
-            connection.exec_driver_sql("BEGIN" if connection.get_execution_options().get("reads") else "BEGIN IMMEDIATE")
+            connection.exec_driver_sql(
+                "BEGIN" if connection.get_execution_options().get("reads") else "BEGIN IMMEDIATE"
+            )
 
     return engine

@@ -53,7 +53,9 @@ def visible(table: sa.Table, project_id: str) -> sa.ColumnElement[bool]:
 
 def _own(connection: Connection, table: sa.Table, name: str, owner: Owner) -> Any:
     return connection.execute(
-        sa.select(table).where(table.c.name == name, table.c.namespace == owner.namespace, table.c.project_id == owner.project_id)
+        sa.select(table).where(
+            table.c.name == name, table.c.namespace == owner.namespace, table.c.project_id == owner.project_id
+        )
     ).first()
 
 
@@ -70,19 +72,31 @@ def _save_workflow(
     body_hash = spec_hash(spec.body)
     save_specs(connection, {body_hash: spec.body})
     values = {
-        "scope": owner.scope, "tags": rows.encode(spec.tags), "definition": text, "spec_hash": body_hash, "workbook": workbook,
+        "scope": owner.scope,
+        "tags": rows.encode(spec.tags),
+        "definition": text,
+        "spec_hash": body_hash,
+        "workbook": workbook,
         "checksum": None if workbook else hashlib.md5(text.encode(), usedforsecurity=False).hexdigest(),
     }
     return _save(connection, workflows, "Workflow", name, values, owner, update)
 
 
 def _save(
-    connection: Connection, table: sa.Table, kind: str, name: str, values: dict[str, Any], owner: Owner, update: bool | None
+    connection: Connection,
+    table: sa.Table,
+    kind: str,
+    name: str,
+    values: dict[str, Any],
+    owner: Owner,
+    update: bool | None,
 ) -> str:
     """`update` None: create or replace."""
     found = _own(connection, table, name, owner)
     if found is not None and update is False:
-        raise Conflict(f"{kind} already exists [name={name}, namespace={owner.namespace}, project_id={owner.project_id}]")
+        raise Conflict(
+            f"{kind} already exists [name={name}, namespace={owner.namespace}, project_id={owner.project_id}]"
+        )
     if found is None and update is True:
         raise NotFound(f"{kind} not found [name={name}, namespace={owner.namespace}]")
     if found is not None:
@@ -92,8 +106,13 @@ def _save(
     connection.execute(
         table.insert(),
         {
-            "id": new_id, "name": name, "namespace": owner.namespace, "project_id": owner.project_id, "created_at": owner.now,
-            "updated_at": None, **values,
+            "id": new_id,
+            "name": name,
+            "namespace": owner.namespace,
+            "project_id": owner.project_id,
+            "created_at": owner.now,
+            "updated_at": None,
+            **values,
         },
     )
     return new_id
@@ -106,10 +125,16 @@ def save_actions(connection: Connection, document: Document, owner: Owner, updat
     return [connection.execute(sa.select(actions).where(actions.c.id == i)).one() for i in ids]
 
 
-def _save_action(connection: Connection, name: str, spec: ActionSpec, text: str, owner: Owner, update: bool | None) -> str:
+def _save_action(
+    connection: Connection, name: str, spec: ActionSpec, text: str, owner: Owner, update: bool | None
+) -> str:
     values = {
-        "scope": owner.scope, "tags": rows.encode(spec.tags), "definition": text, "body": rows.encode(spec.body),
-        "input": shown_input(spec.input), "description": spec.description,
+        "scope": owner.scope,
+        "tags": rows.encode(spec.tags),
+        "definition": text,
+        "body": rows.encode(spec.body),
+        "input": shown_input(spec.input),
+        "description": spec.description,
     }
     return _save(connection, actions, "Action", name, values, owner, update)
 
@@ -178,7 +203,9 @@ def adhoc(connection: Connection, name: str, namespace: str, project_id: str) ->
     return None
 
 
-def delete(connection: Connection, table: sa.Table, kind: str, identifier: str, namespace: str, project_id: str) -> None:
+def delete(
+    connection: Connection, table: sa.Table, kind: str, identifier: str, namespace: str, project_id: str
+) -> None:
     """Raises NotFound."""
     found = find(connection, table, kind, identifier, namespace, project_id)
     if found.project_id != project_id:
@@ -211,14 +238,18 @@ def save_environment(connection: Connection, values: dict[str, Any], owner: Owne
     if update:
         if found is None:
             raise NotFound(f"Environment not found [name={name}]")
-        connection.execute(environments.update().where(environments.c.id == found.id).values(**values, updated_at=owner.now))
+        connection.execute(
+            environments.update().where(environments.c.id == found.id).values(**values, updated_at=owner.now)
+        )
         key = found.id
     else:
         if found is not None:
             raise Conflict(f"Environment already exists [name={name}, project_id={owner.project_id}]")
         key = owner.new_id()
         fixed = {"id": key, "project_id": owner.project_id, "created_at": owner.now, "updated_at": None}
-        connection.execute(environments.insert(), {"scope": "private", "variables": "{}", "description": None, **values, **fixed})
+        connection.execute(
+            environments.insert(), {"scope": "private", "variables": "{}", "description": None, **values, **fixed}
+        )
     _changed(connection)
     return connection.execute(sa.select(environments).where(environments.c.id == key)).one()
 

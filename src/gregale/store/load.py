@@ -33,12 +33,16 @@ def _load(connection: Connection, ids: Sequence[str], deep_merge: bool) -> list[
     found = connection.execute(sa.select(executions).where(executions.c.id.in_(ids))).all()
     known = [row.id for row in found]
     bodies = dict(
-        connection.execute(sa.select(specs.c.hash, specs.c.body).where(specs.c.hash.in_({row.spec_hash for row in found}))).all()  # type: ignore[arg-type]
+        connection.execute(
+            sa.select(specs.c.hash, specs.c.body).where(specs.c.hash.in_({row.spec_hash for row in found}))
+        ).all()
     )
     by_task: dict[str, list[Child]] = defaultdict(list)
     children: dict[str, list[Child]] = defaultdict(list)
     for row in connection.execute(
-        sa.select(action_executions).where(action_executions.c.execution_id.in_(known)).order_by(action_executions.c.seq)
+        sa.select(action_executions)
+        .where(action_executions.c.execution_id.in_(known))
+        .order_by(action_executions.c.seq)
     ):
         child = rows.child_from(row)
         children[row.execution_id].append(child)
@@ -50,7 +54,9 @@ def _load(connection: Connection, ids: Sequence[str], deep_merge: bool) -> list[
     for row in connection.execute(sa.select(tasks).where(tasks.c.execution_id.in_(known)).order_by(tasks.c.seq)):
         task_rows[row.execution_id].append(row)
     layer_rows: dict[str, list[Any]] = defaultdict(list)
-    for row in connection.execute(sa.select(contexts).where(contexts.c.execution_id.in_(known)).order_by(contexts.c.seq)):
+    for row in connection.execute(
+        sa.select(contexts).where(contexts.c.execution_id.in_(known)).order_by(contexts.c.seq)
+    ):
         layer_rows[row.execution_id].append((row.seq, tuple(rows.decode(row.parents)), rows.decode(row.own)))
     result = []
     for row in found:
@@ -59,23 +65,47 @@ def _load(connection: Connection, ids: Sequence[str], deep_merge: bool) -> list[
             mine = arrived[t.id][rows.progress_of(t.progress).round] if t.id in arrived else {}
             made.append(rows.task_from(t, Map(mine), Map({i: c.id for i, c in enumerate(by_task[t.id])})))
         result.append(
-            _execution(row, bodies[row.spec_hash], made, children[row.id], context.rebuild(layer_rows[row.id], deep_merge))
+            _execution(
+                row, bodies[row.spec_hash], made, children[row.id], context.rebuild(layer_rows[row.id], deep_merge)
+            )
         )
     return result
 
 
 def _execution(row: Any, body: str, made: list[Task], children: list[Child], layers: context.Layers) -> Execution:
     return Execution(
-        id=row.id, root_id=row.root_id, workflow_id=row.workflow_id, workflow_name=row.workflow_name, namespace=row.namespace,
-        spec=spec_of(row.spec_hash, body), spec_hash=row.spec_hash, input=rows.decode(row.input), params=rows.decode(row.params),
-        created_at=row.created_at, updated_at=row.updated_at, state=State(row.state), state_info=row.state_info,
-        output=rows.decode(row.output), context=rows.decode(row.context), description=row.description,
-        tags=tuple(rows.decode(row.tags)), project_id=row.project_id, parent_id=row.parent_id, parent_task_id=row.parent_task_id,
-        workbook=row.workbook, started=bool(row.started), accepted=bool(row.accepted),
-        backlog=tuple(tuple(entry) for entry in rows.decode(row.backlog)), revision=row.revision,
-        tasks=Map({t.id: t for t in made}), latest=Map({t.name: t.id for t in made}), children=Map({c.id: c for c in children}),
-        contexts=layers, next_seq=1 + max((t.seq for t in made), default=0),
-        next_context=1 + max(layers.keys(), default=0), next_child=1 + max((c.seq for c in children), default=0),
+        id=row.id,
+        root_id=row.root_id,
+        workflow_id=row.workflow_id,
+        workflow_name=row.workflow_name,
+        namespace=row.namespace,
+        spec=spec_of(row.spec_hash, body),
+        spec_hash=row.spec_hash,
+        input=rows.decode(row.input),
+        params=rows.decode(row.params),
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        state=State(row.state),
+        state_info=row.state_info,
+        output=rows.decode(row.output),
+        context=rows.decode(row.context),
+        description=row.description,
+        tags=tuple(rows.decode(row.tags)),
+        project_id=row.project_id,
+        parent_id=row.parent_id,
+        parent_task_id=row.parent_task_id,
+        workbook=row.workbook,
+        started=bool(row.started),
+        accepted=bool(row.accepted),
+        backlog=tuple(tuple(entry) for entry in rows.decode(row.backlog)),
+        revision=row.revision,
+        tasks=Map({t.id: t for t in made}),
+        latest=Map({t.name: t.id for t in made}),
+        children=Map({c.id: c for c in children}),
+        contexts=layers,
+        next_seq=1 + max((t.seq for t in made), default=0),
+        next_context=1 + max(layers.keys(), default=0),
+        next_child=1 + max((c.seq for c in children), default=0),
         open=sum(1 for t in made if not t.state.completed),
         unhandled=sum(1 for t in made if t.state is State.ERROR and not t.error_handled),
         cancelled=sum(1 for t in made if t.state is State.CANCELLED),

@@ -27,6 +27,8 @@ def upgrade(database: Database) -> None:
     with database.engine.begin() as connection:
         current = MigrationContext.configure(connection).get_current_revision()
         if current is not None and current not in known:
-            raise StoreError(f"The database is at revision {current}, which this version does not know: use a newer Gregale.")
+            raise StoreError(
+                f"The database is at revision {current}, which this version does not know: use a newer Gregale."
+            )
         config.attributes["connection"] = connection
         command.upgrade(config, "head")

@@ -51,14 +51,36 @@ _progress = msgspec.json.Decoder(_Progress)
 
 def task_row(execution_id: str, t: Task) -> Row:
     progress = _Progress(
-        t.triggered_by, t.next_tasks, t.has_next_tasks, t.error_handled, t.run, t.round, t.attempt, t.retries, t.policies, t.held,
-        t.items, dict(t.lost.items()) if t.lost else {}, t.again,
+        t.triggered_by,
+        t.next_tasks,
+        t.has_next_tasks,
+        t.error_handled,
+        t.run,
+        t.round,
+        t.attempt,
+        t.retries,
+        t.policies,
+        t.held,
+        t.items,
+        dict(t.lost.items()) if t.lost else {},
+        t.again,
     )
     return {
-        "id": t.id, "execution_id": execution_id, "seq": t.seq, "name": t.name, "type": t.type, "state": t.state.value,
-        "state_info": t.state_info, "inbound": t.inbound, "outbound": t.outbound,
-        "published": None if t.published is None else encode(t.published), "processed": t.processed,
-        "progress": encode(progress), "created_at": t.created_at, "updated_at": t.updated_at, "started_at": t.started_at,
+        "id": t.id,
+        "execution_id": execution_id,
+        "seq": t.seq,
+        "name": t.name,
+        "type": t.type,
+        "state": t.state.value,
+        "state_info": t.state_info,
+        "inbound": t.inbound,
+        "outbound": t.outbound,
+        "published": None if t.published is None else encode(t.published),
+        "processed": t.processed,
+        "progress": encode(progress),
+        "created_at": t.created_at,
+        "updated_at": t.updated_at,
+        "started_at": t.started_at,
         "finished_at": t.finished_at,
     }
 
@@ -70,51 +92,124 @@ def progress_of(text: str) -> _Progress:
 def task_from(row: Any, arrived: Map[str, tuple[str, str]], children: Map[int, str]) -> Task:
     p = progress_of(row.progress)
     return Task(
-        id=row.id, name=row.name, seq=row.seq, type=row.type, state=State(row.state), created_at=row.created_at,
-        updated_at=row.updated_at, state_info=row.state_info, inbound=row.inbound, outbound=row.outbound,
-        published=decode(row.published), triggered_by=p.triggered_by, processed=bool(row.processed), next_tasks=p.next_tasks,
-        has_next_tasks=p.has_next_tasks, error_handled=p.error_handled, started_at=row.started_at, finished_at=row.finished_at,
-        run=p.run, round=p.round, attempt=p.attempt, retries=p.retries, policies=p.policies, held=p.held, items=p.items,
-        arrived=arrived, lost=Map(p.lost), again=p.again, children=children,
+        id=row.id,
+        name=row.name,
+        seq=row.seq,
+        type=row.type,
+        state=State(row.state),
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        state_info=row.state_info,
+        inbound=row.inbound,
+        outbound=row.outbound,
+        published=decode(row.published),
+        triggered_by=p.triggered_by,
+        processed=bool(row.processed),
+        next_tasks=p.next_tasks,
+        has_next_tasks=p.has_next_tasks,
+        error_handled=p.error_handled,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        run=p.run,
+        round=p.round,
+        attempt=p.attempt,
+        retries=p.retries,
+        policies=p.policies,
+        held=p.held,
+        items=p.items,
+        arrived=arrived,
+        lost=Map(p.lost),
+        again=p.again,
+        children=children,
     )
 
 
 def child_row(execution: Execution, c: Child) -> Row:
     return {
-        "id": c.id, "execution_id": execution.id, "task_id": c.task_id, "kind": c.kind, "name": c.name,
-        "project_id": execution.project_id, "seq": c.seq, "item": c.index, "attempt": c.attempt, "state": c.state.value,
-        "state_info": c.state_info, "accepted": c.accepted, "input": encode(c.input),
-        "output": encode(c.output) if c.has_output else None, "base": None if c.base is None else encode(c.base),
-        "is_sync": c.is_sync, "safe_rerun": c.safe_rerun, "target": c.target, "timeout": c.timeout, "description": None,
-        "holder": None, "held_since": None, "heartbeat": None, "created_at": c.created_at, "updated_at": c.updated_at,
+        "id": c.id,
+        "execution_id": execution.id,
+        "task_id": c.task_id,
+        "kind": c.kind,
+        "name": c.name,
+        "project_id": execution.project_id,
+        "seq": c.seq,
+        "item": c.index,
+        "attempt": c.attempt,
+        "state": c.state.value,
+        "state_info": c.state_info,
+        "accepted": c.accepted,
+        "input": encode(c.input),
+        "output": encode(c.output) if c.has_output else None,
+        "base": None if c.base is None else encode(c.base),
+        "is_sync": c.is_sync,
+        "safe_rerun": c.safe_rerun,
+        "target": c.target,
+        "timeout": c.timeout,
+        "description": None,
+        "holder": None,
+        "held_since": None,
+        "heartbeat": None,
+        "created_at": c.created_at,
+        "updated_at": c.updated_at,
     }
 
 
 def child_update(c: Child) -> Row:
     """What of a child can change."""
     return {
-        "key": c.id, "state": c.state.value, "state_info": c.state_info, "accepted": c.accepted, "attempt": c.attempt,
-        "output": encode(c.output) if c.has_output else None, "updated_at": c.updated_at,
+        "key": c.id,
+        "state": c.state.value,
+        "state_info": c.state_info,
+        "accepted": c.accepted,
+        "attempt": c.attempt,
+        "output": encode(c.output) if c.has_output else None,
+        "updated_at": c.updated_at,
     }
 
 
 def child_from(row: Any) -> Child:
     base = decode(row.base)
     return Child(
-        id=row.id, task_id=row.task_id, kind=row.kind, name=row.name, index=row.item, attempt=row.attempt, state=State(row.state),
-        created_at=row.created_at, updated_at=row.updated_at, state_info=row.state_info, accepted=bool(row.accepted),
-        input=decode(row.input), output=decode(row.output), has_output=row.output is not None, is_sync=bool(row.is_sync),
-        safe_rerun=bool(row.safe_rerun), base=None if base is None else (base[0], base[1]), target=row.target, timeout=row.timeout,
+        id=row.id,
+        task_id=row.task_id,
+        kind=row.kind,
+        name=row.name,
+        index=row.item,
+        attempt=row.attempt,
+        state=State(row.state),
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        state_info=row.state_info,
+        accepted=bool(row.accepted),
+        input=decode(row.input),
+        output=decode(row.output),
+        has_output=row.output is not None,
+        is_sync=bool(row.is_sync),
+        safe_rerun=bool(row.safe_rerun),
+        base=None if base is None else (base[0], base[1]),
+        target=row.target,
+        timeout=row.timeout,
         seq=row.seq,
     )
 
 
 def execution_row(e: Execution) -> Row:
     return {
-        "id": e.id, "root_id": e.root_id, "parent_id": e.parent_id, "parent_task_id": e.parent_task_id,
-        "partition": partition_of(e.root_id), "workflow_id": e.workflow_id, "workflow_name": e.workflow_name,
-        "namespace": e.namespace, "workbook": e.workbook, "spec_hash": e.spec_hash, "project_id": e.project_id,
-        "tags": encode(e.tags), "input": encode(e.input), "created_at": e.created_at, **execution_state(e),
+        "id": e.id,
+        "root_id": e.root_id,
+        "parent_id": e.parent_id,
+        "parent_task_id": e.parent_task_id,
+        "partition": partition_of(e.root_id),
+        "workflow_id": e.workflow_id,
+        "workflow_name": e.workflow_name,
+        "namespace": e.namespace,
+        "workbook": e.workbook,
+        "spec_hash": e.spec_hash,
+        "project_id": e.project_id,
+        "tags": encode(e.tags),
+        "input": encode(e.input),
+        "created_at": e.created_at,
+        **execution_state(e),
         **execution_values(e),
     }
 
@@ -122,26 +217,43 @@ def execution_row(e: Execution) -> Row:
 def execution_state(e: Execution) -> Row:
     """The small columns that change."""
     return {
-        "state": e.state.value, "state_info": e.state_info, "started": e.started, "accepted": e.accepted,
-        "backlog": encode(e.backlog), "description": e.description, "updated_at": e.updated_at, "revision": e.revision,
+        "state": e.state.value,
+        "state_info": e.state_info,
+        "started": e.started,
+        "accepted": e.accepted,
+        "backlog": encode(e.backlog),
+        "description": e.description,
+        "updated_at": e.updated_at,
+        "revision": e.revision,
     }
 
 
 def execution_values(e: Execution) -> Row:
     """The columns that can be large, written only when they have changed."""
     return {
-        "params": encode(e.params), "context": encode(e.context), "output": None if e.output is None else encode(e.output),
+        "params": encode(e.params),
+        "context": encode(e.context),
+        "output": None if e.output is None else encode(e.output),
     }
 
 
 def arrival_row(execution_id: str, a: Arrival) -> Row:
     return {
-        "execution_id": execution_id, "join_id": a.join_id, "round": a.round, "source_id": a.source_id,
-        "source_name": a.source_name, "clause": a.clause,
+        "execution_id": execution_id,
+        "join_id": a.join_id,
+        "round": a.round,
+        "source_id": a.source_id,
+        "source_name": a.source_name,
+        "clause": a.clause,
     }
 
 
 def timer_row(t: Timer, partition: int) -> Row:
     return {
-        "task_id": t.task_id, "kind": t.kind, "stamp": t.stamp, "execution_id": t.execution_id, "partition": partition, "due": t.due,
+        "task_id": t.task_id,
+        "kind": t.kind,
+        "stamp": t.stamp,
+        "execution_id": t.execution_id,
+        "partition": partition,
+        "due": t.due,
     }

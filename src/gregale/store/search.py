@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -28,7 +29,11 @@ class Page(msgspec.Struct, frozen=True):
 
 
 def page(
-    connection: Connection, table: sa.Table, columns: Sequence[sa.ColumnElement[Any]], wanted: Page, *where: sa.ColumnElement[bool]
+    connection: Connection,
+    table: sa.Table,
+    columns: Sequence[sa.ColumnElement[Any]],
+    wanted: Page,
+    *where: sa.ColumnElement[bool],
 ) -> list[Any]:
     """Rows of one page. Raises InvalidInput for an unknown column or marker."""
     order: list[tuple[sa.Column[Any], bool]] = []
@@ -74,18 +79,22 @@ def _condition(column: sa.Column[Any], text: str) -> sa.ColumnElement[bool]:
         return column.in_(values) if operator == "in" else column.not_in(values)
     wanted = typed(column, value)
     if operator in ("eq", "neq"):
-        return column == wanted if operator == "eq" else column != wanted
-    comparisons = {"gt": column > wanted, "gte": column >= wanted, "lt": column < wanted, "lte": column <= wanted}
+        same: sa.ColumnElement[bool] = column == wanted
+        return same if operator == "eq" else sa.not_(same)
+    comparisons: dict[str, sa.ColumnElement[bool]] = {
+        "gt": column > wanted,
+        "gte": column >= wanted,
+        "lt": column < wanted,
+        "lte": column <= wanted,
+    }
     return comparisons[operator]
 
 
 def typed(column: sa.Column[Any], text: str) -> Any:
     """A filter's text as the column's type. Raises InvalidInput."""
-    from datetime import UTC, datetime
-
     if isinstance(column.type, sa.Boolean):
         return text.lower() in ("true", "1", "yes", "on")
-    if isinstance(column.type, sa.Double | sa.Float) or column.type is sa.Double:
+    if isinstance(column.type, sa.Double | sa.Float):
         for form in ("%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d"):
             try:
                 return datetime.strptime(text, form).replace(tzinfo=UTC).timestamp()
@@ -116,7 +125,11 @@ def execution(connection: Connection, execution_id: str, project_id: str) -> Any
 
 _TASK_COLUMNS = [
     *tasks.c,
-    executions.c.workflow_name, executions.c.workflow_id, executions.c.namespace, executions.c.project_id, executions.c.spec_hash,
+    executions.c.workflow_name,
+    executions.c.workflow_id,
+    executions.c.namespace,
+    executions.c.project_id,
+    executions.c.spec_hash,
 ]
 
 
@@ -131,7 +144,9 @@ def task_list(connection: Connection, wanted: Page, *where: sa.ColumnElement[boo
         else:
             own.append((name, value))
     inside = tasks.c.execution_id == executions.c.id
-    return page(connection, tasks, _TASK_COLUMNS, msgspec.structs.replace(wanted, filters=tuple(own)), inside, *more, *where)
+    return page(
+        connection, tasks, _TASK_COLUMNS, msgspec.structs.replace(wanted, filters=tuple(own)), inside, *more, *where
+    )
 
 
 def task(connection: Connection, task_id: str, project_id: str) -> Any:
@@ -157,7 +172,10 @@ def children(connection: Connection, task_id: str) -> list[Any]:
 
 _ACTION_COLUMNS = [
     *action_executions.c,
-    tasks.c.name.label("task_name"), executions.c.workflow_name, executions.c.namespace, executions.c.root_id,
+    tasks.c.name.label("task_name"),
+    executions.c.workflow_name,
+    executions.c.namespace,
+    executions.c.root_id,
 ]
 
 
@@ -170,7 +188,9 @@ def _actions_with_names() -> sa.Select[Any]:
 
 def action_list(connection: Connection, wanted: Page, *where: sa.ColumnElement[bool]) -> list[Any]:
     """Action executions with the names of their task and workflow."""
-    found = page(connection, action_executions, [action_executions.c.id], wanted, action_executions.c.kind == "ACTION", *where)
+    found = page(
+        connection, action_executions, [action_executions.c.id], wanted, action_executions.c.kind == "ACTION", *where
+    )
     ids = [row.id for row in found]
     by_id = {row.id: row for row in connection.execute(_actions_with_names().where(action_executions.c.id.in_(ids)))}
     return [by_id[i] for i in ids]
@@ -192,8 +212,6 @@ def counts(connection: Connection, execution_id: str) -> Mapping[str, int]:
         sa.select(tasks.c.state, sa.func.count()).where(tasks.c.execution_id == execution_id).group_by(tasks.c.state)
     )
     return {row[0]: row[1] for row in found}
-
-
 
 
 def subtree_ids(connection: Connection, execution_id: str) -> list[str]:

@@ -27,4 +27,3 @@ def task_result(children: Sequence[Any], with_items: bool) -> Any:
     elif len(accepted) == 1:
         return rows.decode(accepted[0].output)
     return [rows.decode(c.output) for c in accepted]
-

@@ -29,7 +29,9 @@ def unheld(connection: Connection, before: float) -> list[Any]:
             sa.select(action_executions, executions.c.root_id, executions.c.workflow_name)
             .join(executions, executions.c.id == action_executions.c.execution_id, isouter=True)
             .where(
-                action_executions.c.state == "RUNNING", action_executions.c.kind == "ACTION", action_executions.c.holder.is_(None),
+                action_executions.c.state == "RUNNING",
+                action_executions.c.kind == "ACTION",
+                action_executions.c.holder.is_(None),
                 action_executions.c.updated_at <= before,
             )
             .limit(_LIMIT)
@@ -42,12 +44,19 @@ def abandoned(connection: Connection, heartbeat_before: float) -> list[Any]:
     table = action_executions
     return list(
         connection.execute(
-            sa.select(table, executions.c.root_id, members.c.name.label("holder_name"), members.c.state.label("holder_state"))
+            sa.select(
+                table, executions.c.root_id, members.c.name.label("holder_name"), members.c.state.label("holder_state")
+            )
             .join(executions, executions.c.id == table.c.execution_id, isouter=True)
             .join(members, members.c.id == table.c.holder, isouter=True)
             .where(
-                table.c.state == "RUNNING", table.c.kind == "ACTION", table.c.holder.is_not(None), table.c.is_sync.is_(sa.true()),
-                sa.or_(members.c.state.in_(("lost", "gone")), members.c.id.is_(None), table.c.heartbeat <= heartbeat_before),
+                table.c.state == "RUNNING",
+                table.c.kind == "ACTION",
+                table.c.holder.is_not(None),
+                table.c.is_sync.is_(sa.true()),
+                sa.or_(
+                    members.c.state.in_(("lost", "gone")), members.c.id.is_(None), table.c.heartbeat <= heartbeat_before
+                ),
             )
             .limit(_LIMIT)
         ).all()
@@ -57,7 +66,8 @@ def abandoned(connection: Connection, heartbeat_before: float) -> list[Any]:
 def idle(connection: Connection, before: float) -> list[tuple[str, str]]:
     """Running executions untouched since then in which nothing waits for an action, a sub-workflow or a timer."""
     moving = sa.select(1).where(
-        action_executions.c.execution_id == executions.c.id, action_executions.c.state.in_(("RUNNING", "PAUSED")),
+        action_executions.c.execution_id == executions.c.id,
+        action_executions.c.state.in_(("RUNNING", "PAUSED")),
         action_executions.c.kind == "ACTION",
     )
     due = sa.select(1).where(timers.c.execution_id == executions.c.id)
@@ -69,8 +79,13 @@ def idle(connection: Connection, before: float) -> list[tuple[str, str]]:
     found = connection.execute(
         sa.select(executions.c.id, executions.c.root_id)
         .where(
-            executions.c.state == "RUNNING", executions.c.started.is_(sa.true()), executions.c.updated_at <= before,
-            ~moving.exists(), ~due.exists(), ~child.exists(), ~paused.exists(),
+            executions.c.state == "RUNNING",
+            executions.c.started.is_(sa.true()),
+            executions.c.updated_at <= before,
+            ~moving.exists(),
+            ~due.exists(),
+            ~child.exists(),
+            ~paused.exists(),
         )
         .limit(_LIMIT)
     )

@@ -10,5 +10,17 @@ from gregale.actions.std.javascript import javascript, js
 from gregale.actions.std.ssh import ssh, ssh_proxied
 
 STANDARD: tuple[Callable[..., Any], ...] = (
-    noop, async_noop, echo, fail, sleep, test_dict, http, mistral_http, email, ssh, ssh_proxied, javascript, js,
+    noop,
+    async_noop,
+    echo,
+    fail,
+    sleep,
+    test_dict,
+    http,
+    mistral_http,
+    email,
+    ssh,
+    ssh_proxied,
+    javascript,
+    js,
 )

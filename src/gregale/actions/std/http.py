@@ -26,14 +26,26 @@ async def http(
     headers: dict[str, Any] | None = None,
     cookies: dict[str, str] | None = None,
     auth: Any = None,
-    timeout: float | None = None,  # noqa: ASYNC109 - a parameter of the action
+    timeout: float | None = None,
     allow_redirects: bool | None = None,
     proxies: dict[str, str] | str | None = None,
     verify: bool | str | None = None,
 ) -> Result:
     """Sends a request. Status 200 to 306 is a success; any other is an error with the same map as result."""
     return await _send(
-        context.settings.http, url, method, params, body, json, headers, cookies, auth, timeout, allow_redirects, proxies, verify
+        context.settings.http,
+        url,
+        method,
+        params,
+        body,
+        json,
+        headers,
+        cookies,
+        auth,
+        timeout,
+        allow_redirects,
+        proxies,
+        verify,
     )
 
 
@@ -48,7 +60,7 @@ async def mistral_http(
     headers: dict[str, Any] | None = None,
     cookies: dict[str, str] | None = None,
     auth: Any = None,
-    timeout: float | None = None,  # noqa: ASYNC109 - a parameter of the action
+    timeout: float | None = None,
     allow_redirects: bool | None = None,
     proxies: dict[str, str] | str | None = None,
     verify: bool | str | None = None,
@@ -63,18 +75,42 @@ async def mistral_http(
         "Mistral-Callback-URL": context.callback_url,
     }
     return await _send(
-        context.settings.http, url, method, params, body, json, tagged, cookies, auth, timeout, allow_redirects, proxies, verify
+        context.settings.http,
+        url,
+        method,
+        params,
+        body,
+        json,
+        tagged,
+        cookies,
+        auth,
+        timeout,
+        allow_redirects,
+        proxies,
+        verify,
     )
 
 
 async def _send(
-    settings: HttpSettings, url: str, method: str, params: Any, body: Any, json: Any, headers: dict[str, Any] | None,
-    cookies: dict[str, str] | None, auth: Any, timeout: float | None, allow_redirects: bool | None, proxies: Any,  # noqa: ASYNC109
+    settings: HttpSettings,
+    url: str,
+    method: str,
+    params: Any,
+    body: Any,
+    json: Any,
+    headers: dict[str, Any] | None,
+    cookies: dict[str, str] | None,
+    auth: Any,
+    timeout: float | None,
+    allow_redirects: bool | None,
+    proxies: Any,
     verify: bool | str | None,
 ) -> Result:
     if body is not None and json is not None:
         raise ActionError("Only one of the parameters 'json' and 'body' can be passed")
-    content = msgspec.json.encode(body) if isinstance(body, dict | list) else None if body is None else str(body).encode()
+    content = (
+        msgspec.json.encode(body) if isinstance(body, dict | list) else None if body is None else str(body).encode()
+    )
     proxy = proxies if isinstance(proxies, str) else next(iter((proxies or {}).values()), None)
     async with httpx.AsyncClient(
         timeout=settings.default_timeout if timeout is None else timeout,
@@ -84,13 +120,19 @@ async def _send(
         trust_env=False,
     ) as client:
         request = client.build_request(
-            method, url, params=params, content=content, json=json,
+            method,
+            url,
+            params=params,
+            content=content,
+            json=json,
             headers={str(k): str(v) for k, v in (headers or {}).items()},
         )
         return await _exchange(client, request, _credentials(auth), bool(allow_redirects), settings)
 
 
-async def _exchange(client: httpx.AsyncClient, request: httpx.Request, auth: Any, follow: bool, settings: HttpSettings) -> Result:
+async def _exchange(
+    client: httpx.AsyncClient, request: httpx.Request, auth: Any, follow: bool, settings: HttpSettings
+) -> Result:
     """Send, and follow redirects one by one, so that each address passes the egress policy."""
     history: list[str] = []
     while True:
@@ -104,7 +146,10 @@ async def _exchange(client: httpx.AsyncClient, request: httpx.Request, auth: Any
                 raw = await _body(response, settings.max_response_bytes)
                 break
             history.append(str(response.url))
-            request = client.build_request("GET" if response.status_code in (301, 302, 303) else request.method, urljoin(str(response.url), response.headers["location"]))
+            request = client.build_request(
+                "GET" if response.status_code in (301, 302, 303) else request.method,
+                urljoin(str(response.url), response.headers["location"]),
+            )
         finally:
             await response.aclose()
     result = {
@@ -124,7 +169,9 @@ async def _exchange(client: httpx.AsyncClient, request: httpx.Request, auth: Any
 async def _body(response: httpx.Response, limit: int) -> bytes:
     declared = response.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > limit:
-        raise ActionError(f"Failed to send HTTP request: the response has {declared} bytes; at most {limit} are accepted")
+        raise ActionError(
+            f"Failed to send HTTP request: the response has {declared} bytes; at most {limit} are accepted"
+        )
     raw = bytearray()
     try:
         async for chunk in response.aiter_bytes():

@@ -15,7 +15,7 @@ async def ssh(
     cmd: str,
     host: str | list[str],
     username: str,
-    password: str = "",  # noqa: S107 - the parameter's default in the language
+    password: str = "",
     private_key_filename: str | None = None,
     private_key: str | None = None,
     return_result_on_error: bool = False,
@@ -37,7 +37,7 @@ async def ssh_proxied(
     gateway_host: str | None = None,
     gateway_username: str | None = None,
     proxy_command: str | None = None,
-    password: str = "",  # noqa: S107 - the parameter's default in the language
+    password: str = "",
     private_key: str | None = None,
     return_result_on_error: bool = False,
 ) -> Any:
@@ -71,7 +71,9 @@ async def _run(cmd: str, host: str, options: dict[str, Any], tolerate: bool) -> 
     if done.exit_status != 0:
         if tolerate:
             return {"stdout": str(done.stdout), "stderr": str(done.stderr), "exit_code": done.exit_status}
-        raise ActionError(f"Failed to execute ssh cmd [host={host}]: the command ended with exit code {done.exit_status}")
+        raise ActionError(
+            f"Failed to execute ssh cmd [host={host}]: the command ended with exit code {done.exit_status}"
+        )
     if tolerate:
         return {"stdout": str(done.stdout), "stderr": str(done.stderr), "exit_code": 0}
     return str(done.stdout)
@@ -80,7 +82,9 @@ async def _run(cmd: str, host: str, options: dict[str, Any], tolerate: bool) -> 
 def _connected(host: str, options: dict[str, Any]) -> Any:
     """Host keys are not checked, as the language defines this action; a port may follow the name: `host:2222`."""
     name, _, port = host.rpartition(":") if host.count(":") == 1 else (host, "", "")
-    return asyncssh.connect(name, port=int(port) if port else 22, known_hosts=None, **{k: v for k, v in options.items() if v is not None})
+    return asyncssh.connect(
+        name, port=int(port) if port else 22, known_hosts=None, **{k: v for k, v in options.items() if v is not None}
+    )
 
 
 def _keys(filename: str | None, text: str | None) -> Any:

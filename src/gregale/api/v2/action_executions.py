@@ -17,7 +17,16 @@ from gregale.store import rows, search
 from gregale.store.schema import action_executions
 
 _FILTERS = (
-    "id", "name", "task_execution_id", "state", "state_info", "accepted", "description", "created_at", "updated_at", "project_id",
+    "id",
+    "name",
+    "task_execution_id",
+    "state",
+    "state_info",
+    "accepted",
+    "description",
+    "created_at",
+    "updated_at",
+    "project_id",
 )
 _STATES = ("SUCCESS", "ERROR", "CANCELLED", "PAUSED", "RUNNING")
 
@@ -65,7 +74,9 @@ async def page_of(request: Request, task_id: str | None) -> Response:
     if task_id is not None:
         where.append(action_executions.c.task_id == task_id)
     renamed = tuple(("task_id" if n == "task_execution_id" else n, v) for n, v in page.filters)
-    found = await request.app.state.database.reading(search.action_list, msgspec.structs.replace(page, filters=renamed), *where)
+    found = await request.app.state.database.reading(
+        search.action_list, msgspec.structs.replace(page, filters=renamed), *where
+    )
     return collection(request, "action_executions", page, found, lambda row: shown(row, output))
 
 
@@ -103,8 +114,15 @@ async def create(request: Request) -> Response:
         raise InvalidInput("Please provide at least action name to run action.")
     params = obj(body.get("params"), "params")
     made = await request.app.state.run_inline(
-        name, obj(body.get("input"), "input"), str(body.get("workflow_namespace") or ""), project(request), str(body.get("description") or ""),
-        bool(params.get("save_result")), bool(params.get("run_sync")), params.get("target"), params.get("timeout"),
+        name,
+        obj(body.get("input"), "input"),
+        str(body.get("workflow_namespace") or ""),
+        project(request),
+        str(body.get("description") or ""),
+        bool(params.get("save_result")),
+        bool(params.get("run_sync")),
+        params.get("target"),
+        params.get("timeout"),
     )
     if isinstance(made, str):
         return await _answer(request, made, 201)

@@ -76,7 +76,12 @@ async def listed(request: Request) -> Response:
     page = wanted(request, _FILTERS, sort="name")
     if page.sort_keys == ("name",) and not page.filters and page.marker is None:
         found = await request.app.state.database.reading(
-            search.page, actions, list(actions.c), page, definitions.visible(actions, project(request)), actions.c.namespace == ""
+            search.page,
+            actions,
+            list(actions.c),
+            page,
+            definitions.visible(actions, project(request)),
+            actions.c.namespace == "",
         )
         items = sorted([*request.app.state.system_actions(), *map(shown, found)], key=lambda a: str(a["name"]))
         return JSONResponse({"actions": items[: page.limit]})

@@ -52,7 +52,9 @@ async def update(request: Request) -> Response:
 
 
 async def get(request: Request) -> Response:
-    row = await request.app.state.database.reading(definitions.environment, request.path_params["name"], project(request))
+    row = await request.app.state.database.reading(
+        definitions.environment, request.path_params["name"], project(request)
+    )
     return JSONResponse(shown(row))
 
 
@@ -65,7 +67,9 @@ async def listed(request: Request) -> Response:
 
 
 async def delete(request: Request) -> Response:
-    await request.app.state.database.writing(definitions.delete_environment, request.path_params["name"], project(request))
+    await request.app.state.database.writing(
+        definitions.delete_environment, request.path_params["name"], project(request)
+    )
     return Response(status_code=204)
 
 

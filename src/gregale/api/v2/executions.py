@@ -17,11 +17,33 @@ from gregale.store.load import spec_of
 from gregale.store.schema import executions
 
 _FILTERS = (
-    "id", "workflow_name", "workflow_id", "description", "tags", "params", "task_execution_id", "root_execution_id", "state",
-    "state_info", "input", "output", "created_at", "updated_at", "project_id",
+    "id",
+    "workflow_name",
+    "workflow_id",
+    "description",
+    "tags",
+    "params",
+    "task_execution_id",
+    "root_execution_id",
+    "state",
+    "state_info",
+    "input",
+    "output",
+    "created_at",
+    "updated_at",
+    "project_id",
 )
 _COLUMN = {"task_execution_id": "parent_task_id", "root_execution_id": "root_id"}
-_START = ("id", "workflow_id", "workflow_name", "workflow_namespace", "input", "params", "description", "source_execution_id")
+_START = (
+    "id",
+    "workflow_id",
+    "workflow_name",
+    "workflow_namespace",
+    "input",
+    "params",
+    "description",
+    "source_execution_id",
+)
 _INTERNAL_PARAMS = ("root_execution_id", "task_execution_id", "index")
 
 
@@ -106,7 +128,9 @@ async def listed(request: Request) -> Response:
 
 async def update(request: Request) -> Response:
     execution_id = request.path_params["id"]
-    body = await json_body(request, ("id", "state", "state_info", "description", "params", "workflow_name", "workflow_id"))
+    body = await json_body(
+        request, ("id", "state", "state_info", "description", "params", "workflow_name", "workflow_id")
+    )
     await request.app.state.database.reading(search.execution, execution_id, project(request))
     state, description = body.get("state"), body.get("description")
     env = obj(obj(body.get("params"), "params").get("env"), "env")
@@ -115,7 +139,9 @@ async def update(request: Request) -> Response:
     if description is not None and state is not None:
         raise InvalidInput("The property description must be updated separately from state.")
     if env and state not in (None, "RUNNING"):
-        raise InvalidInput("The property env can only be updated when workflow execution is not running or on resume from pause.")
+        raise InvalidInput(
+            "The property env can only be updated when workflow execution is not running or on resume from pause."
+        )
     engine = request.app.state.engine
     if description is not None:
         await request.app.state.database.writing(search.describe, execution_id, str(description))
@@ -135,14 +161,18 @@ def _event(state: str, info: Any, env: dict[str, Any]) -> Pause | Resume | Stop:
         return Resume(env or None)
     if state in ("SUCCESS", "ERROR", "CANCELLED"):
         return Stop(state, message, if_paused=True)  # type: ignore[arg-type]
-    raise InvalidInput(f"Cannot change state to {state}. Allowed states are: RUNNING, PAUSED, SUCCESS, ERROR, CANCELLED")
+    raise InvalidInput(
+        f"Cannot change state to {state}. Allowed states are: RUNNING, PAUSED, SUCCESS, ERROR, CANCELLED"
+    )
 
 
 async def delete(request: Request) -> Response:
     execution_id = request.path_params["id"]
     row = await request.app.state.database.reading(search.execution, execution_id, project(request))
     if row.state not in ("SUCCESS", "ERROR", "CANCELLED") and not flag(request, "force"):
-        raise NotAllowed(f"Only completed executions can be deleted. Use --force to override this. Execution {execution_id} is in {row.state} state")
+        raise NotAllowed(
+            f"Only completed executions can be deleted. Use --force to override this. Execution {execution_id} is in {row.state} state"
+        )
     await request.app.state.engine.delete(execution_id)
     return Response(status_code=204)
 

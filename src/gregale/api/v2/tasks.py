@@ -17,8 +17,19 @@ from gregale.store.schema import executions, tasks
 from gregale.store.shown import runtime_context, task_result
 
 _FILTERS = (
-    "id", "name", "workflow_name", "workflow_id", "workflow_execution_id", "tags", "state", "state_info", "processed", "created_at",
-    "updated_at", "type", "project_id",
+    "id",
+    "name",
+    "workflow_name",
+    "workflow_id",
+    "workflow_execution_id",
+    "tags",
+    "state",
+    "state_info",
+    "processed",
+    "created_at",
+    "updated_at",
+    "type",
+    "project_id",
 )
 
 
@@ -89,9 +100,13 @@ async def update(request: Request) -> Response:
             raise InvalidInput(f"The {name} does not match: the task's is '{found}'")
     state, reset, env = body.get("state"), body.get("reset"), obj(body.get("env"), "env")
     if state not in ("RUNNING", "SKIPPED"):
-        raise InvalidInput(f"Invalid task state: {state}. Only updating task to rerun (RUNNING) or skip (SKIPPED) is supported")
+        raise InvalidInput(
+            f"Invalid task state: {state}. Only updating task to rerun (RUNNING) or skip (SKIPPED) is supported"
+        )
     if row.state != "ERROR":
-        raise WorkflowError(f"The current task execution must be in ERROR for rerun. Only updating task to rerun is supported [state={row.state}]")
+        raise WorkflowError(
+            f"The current task execution must be in ERROR for rerun. Only updating task to rerun is supported [state={row.state}]"
+        )
     if state == "SKIPPED":
         await request.app.state.engine.apply(row.execution_id, Skip(task_id, env or None))
         return await _answer(request, task_id)
@@ -112,7 +127,11 @@ async def its_executions(request: Request) -> Response:
     from gregale.api.v2 import executions as api
 
     found = await request.app.state.database.reading(
-        search.page, executions, list(executions.c), wanted(request, ()), executions.c.parent_task_id == request.path_params["id"],
+        search.page,
+        executions,
+        list(executions.c),
+        wanted(request, ()),
+        executions.c.parent_task_id == request.path_params["id"],
         executions.c.project_id == project(request),
     )
     return JSONResponse({"executions": [api.shown(row) for row in found]})
@@ -125,4 +144,3 @@ routes = [
     Route("/v2/tasks/{id}/action_executions", its_actions, methods=["GET"]),
     Route("/v2/tasks/{id}/workflow_executions", its_executions, methods=["GET"]),
 ]
-

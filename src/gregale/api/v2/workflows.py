@@ -25,7 +25,13 @@ def owner(request: Request) -> definitions.Owner:
     scope = request.query_params.get("scope") or "private"
     if scope not in ("private", "public"):
         raise InvalidInput(f"scope must be private or public, not {scope}")
-    return definitions.Owner(project(request), time.time(), request.app.state.engine.new_id, request.query_params.get("namespace") or "", scope)
+    return definitions.Owner(
+        project(request),
+        time.time(),
+        request.app.state.engine.new_id,
+        request.query_params.get("namespace") or "",
+        scope,
+    )
 
 
 def shown(row: Any, as_text: bool = True) -> dict[str, Any]:
@@ -77,7 +83,9 @@ async def update_one(request: Request) -> Response:
         raise InvalidInput("More than one workflows are not supported for update by identifier")
     database = request.app.state.database
     mine = owner(request)
-    found = await database.reading(definitions.find_workflow, request.path_params["identifier"], mine.namespace, mine.project_id)
+    found = await database.reading(
+        definitions.find_workflow, request.path_params["identifier"], mine.namespace, mine.project_id
+    )
     if document.workflows[0].name != found.name:
         raise WorkflowError(f"The definition is of '{document.workflows[0].name}', the identifier of '{found.name}'")
     kept = definitions.Owner(mine.project_id, mine.now, mine.new_id, found.namespace, mine.scope)

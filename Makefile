@@ -1,0 +1,39 @@
+# The verbs of this repository. Each sets up what it needs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test check format bench clean help
+
+help:  ## What there is
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+
+$(READY): pyproject.toml constraints.txt scripts/setup.sh
+	@PYTHON="$(PYTHON)" VENV="$(VENV)" sh scripts/setup.sh
+	@touch $(READY)
+
+demo: $(READY)  ## Serve Gregale in one process, run a real workflow on it, show its progress and result
+	@$(BIN)/python scripts/demo.py
+
+test: $(READY)  ## Run every test, the fast ones first
+	$(BIN)/python -m pytest tests/core tests/language tests/expressions -n 2
+	$(BIN)/python -m pytest tests --ignore tests/core --ignore tests/language --ignore tests/expressions -n 2
+	$(BIN)/gregale test examples/*_test.yaml
+
+check: $(READY)  ## ruff, mypy, import-linter
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(READY)  ## Write the code in its one form
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(READY)  ## Measure expressions and core
+	$(BIN)/python -m gregale.bench expressions
+	$(BIN)/python -m gregale.bench core
+
+clean:  ## Remove what the other verbs made
+	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis

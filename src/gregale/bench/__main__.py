@@ -1,0 +1,14 @@
+"""`python -m gregale.bench expressions|core`"""
+
+from __future__ import annotations
+
+import typer
+
+from gregale.bench import core, expressions
+
+app = typer.Typer(help="Measurements. Each prints a table; --json for machines.", no_args_is_help=True)
+app.command("expressions")(expressions.main)
+app.command("core")(core.main)
+
+if __name__ == "__main__":
+    app()
