@@ -112,7 +112,7 @@ def _events(text: str) -> Iterator[Any]:
         yield parser.get_event()
 
 
-_resolver = yaml.resolver.Resolver()
+_resolve: Any = yaml.resolver.Resolver().resolve
 _construct = yaml.constructor.SafeConstructor()
 _SCALARS = {f"tag:yaml.org,2002:{t}": t for t in ("null", "bool", "int", "float", "str", "timestamp", "value")}
 
@@ -131,7 +131,8 @@ class _Composer:
             if isinstance(event, yaml.DocumentStartEvent):
                 documents += 1
                 if documents > 1:
-                    raise YamlError("Only one YAML document is accepted", event.start_mark.line + 1)
+                    mark: Any = event.start_mark
+                    raise YamlError("Only one YAML document is accepted", mark.line + 1)
                 value, root = self._node(next(self.events), 0)
         return Source({} if value is None else value, root)
 
@@ -168,7 +169,7 @@ class _Composer:
     def _scalar(event: Any, mark: Mark) -> Any:
         tag = event.tag
         if tag is None or tag == "!":
-            tag = _resolver.resolve(yaml.ScalarNode, event.value, event.implicit)
+            tag = _resolve(yaml.ScalarNode, event.value, event.implicit)
         kind = _SCALARS.get(tag)
         if kind is None:
             raise YamlError(f"The tag {tag} is not accepted", mark.line)

@@ -40,9 +40,8 @@ def after_completion(work: Work, task: Task) -> None:
     dispatch(work, found)
     task = work.task(task.id)
     joins.source_completed(work, task)
-    if not task.has_next_tasks:
-        lifecycle.check(work)
     joins.run_pending_round(work, task)
+    lifecycle.check(work)
 
 
 def recorded(work: Work, task: Task, found: list[Next]) -> Task:

@@ -155,7 +155,7 @@ def _schedule(work: Work, task: Task, spec: TaskSpec, wanted: list[tuple[int, Ex
     prepared = []
     for index, scope in wanted:
         name = expressions.evaluate(spec.action, scope) or "std.noop"
-        given = _input(work, task, spec, scope)
+        given = _input(task, spec, scope)
         defaults = _action_defaults(work, spec)
         if defaults:
             given = {**{k: expressions.evaluate(v, scope) for k, v in defaults.items() if k not in given}, **given}
@@ -189,7 +189,7 @@ class _TargetScope(ExecutionScope):
         return self._given[name] if name in self._given else super().__getitem__(name)
 
 
-def _input(work: Work, task: Task, spec: TaskSpec, scope: ExecutionScope) -> dict[str, Any]:
+def _input(task: Task, spec: TaskSpec, scope: ExecutionScope) -> dict[str, Any]:
     given = expressions.evaluate(spec.input, scope)
     if not isinstance(given, dict):
         raise ForceFail(f"Wrong dynamic input for task: {task.name}: a map is expected, got {type(given).__name__}")
@@ -253,7 +253,7 @@ def _sub_workflows(work: Work, task: Task, spec: TaskSpec, wanted: list[tuple[in
     decision = work.decision
     for index, scope in wanted:
         name = str(expressions.evaluate(spec.workflow, scope))
-        given = _input(work, task, spec, scope)
+        given = _input(task, spec, scope)
         found = calls.find_workflow(work, name)
         if found is None:
             raise _Graceful(

@@ -173,10 +173,9 @@ class _NoView:
 
 
 def _executions(connection: Connection, project_id: str, filters: dict[str, Any]) -> list[dict[str, Any]]:
+    columns = {"id": executions.c.id, "root_execution_id": executions.c.root_id, "state": executions.c.state}
     where = [executions.c.project_id == project_id]
-    for name in ("id", "root_execution_id", "state"):
-        if name in filters:
-            where.append(executions.c["root_id" if name == "root_execution_id" else name] == str(filters[name]))
+    where += [column == str(filters[name]) for name, column in columns.items() if name in filters]
     if "from_time" in filters:
         where.append(executions.c.created_at >= search.typed(executions.c.created_at, str(filters["from_time"])))
     if "to_time" in filters:
