@@ -147,7 +147,7 @@ class Executor:
             self.registry.settings,
         )
         result = await run(self.registry, message.action, message.input, context, message.timeout)
-        if result is None or (not message.is_sync and result.error is None and not result.cancel):
+        if result is None:
             if delivery is not None:
                 delivery.ack()
             return

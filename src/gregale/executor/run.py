@@ -34,9 +34,9 @@ async def run(
         return Result(cancel=True)
     except Exception as e:
         return Result(error=_raised(name, context, e))
-    if isinstance(value, Result):
-        return value
-    return _storable(name, context, value) if action.info.is_sync else None
+    result = value if isinstance(value, Result) else _storable(name, context, value)
+    ended = action.info.is_sync or result.error is not None or result.cancel
+    return result if ended else None
 
 
 async def _call(action: Action, given: dict[str, Any], context: ActionContext) -> Any:

@@ -187,7 +187,9 @@ class Either:
             trials.append((option, trial))
         deeper = [t for _, t in trials if all(len(d.path) > len(path) or d.code != "type" for d in t.found)]
         if deeper:
-            report.found.extend(deeper[0].found)
+            depth = len(path) + 1
+            nearest = min(deeper, key=lambda t: sum(d.code == "unknown-key" and len(d.path) == depth for d in t.found))
+            report.found.extend(nearest.found)
         else:
             report.error("type", f"{shown(value)} is not valid: expected {self.expected}", path)
 
