@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 ROOT = Path(__file__).parent.parent
-console = Console(highlight=False)
+console = Console(highlight=False, soft_wrap=True)
 PATIENCE = 60.0
 
 
@@ -80,7 +80,7 @@ def show(execution: dict[str, str]) -> int:
         table.add_row(f"[dim]{key}[/]", "".join(value).strip() if isinstance(value, list) else str(value))
     console.print(table)
     console.print(
-        "\nNext: [bold].venv/bin/gregale run examples/deploy.yaml -i 'hosts=[web1, web2]' -i version=2[/]"
+        "\nNext: [bold].venv/bin/gregale run examples/deploy.yaml -i 'hosts=\\[web1, web2]' -i version=2[/]"
         "\n      [bold].venv/bin/gregale test examples/*_test.yaml[/]   and README.md"
     )
     return 0 if good else 1

@@ -84,19 +84,29 @@ def _swap(connection: Connection, updated: list[Work]) -> None:
             )
             .values(values)
         )
+        before = connection.begin_nested()
         found = connection.execute(statement, group)
         if found.rowcount != len(group):
+            before.rollback()  # after it, rows of winners and losers can be told apart again
             raise SwapLost(_losers(connection, group))
+        before.commit()
 
 
 def _losers(connection: Connection, group: list[dict[str, Any]]) -> list[str]:
-    wanted = {row["key"]: row["revision"] for row in group}
-    found = dict(
-        connection.execute(
-            sa.select(executions.c.id, executions.c.revision).where(executions.c.id.in_(list(wanted)))
-        ).all()
-    )
-    return [key for key, revision in wanted.items() if found.get(key) != revision]
+    wanted = {row["key"]: row for row in group}
+    found = {
+        row.id: row
+        for row in connection.execute(
+            sa.select(executions.c.id, executions.c.revision, executions.c.state).where(executions.c.id.in_(list(wanted)))
+        )
+    }
+    return [
+        key
+        for key, row in wanted.items()
+        if key not in found
+        or found[key].revision != row["seen"]
+        or (found[key].state in _TERMINAL and not row["allowed"])
+    ]
 
 
 def _new_specs(connection: Connection, created: list[Work]) -> None:
