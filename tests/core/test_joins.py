@@ -143,6 +143,21 @@ def test_join_in_loop_has_one_task_execution_and_one_run_per_round() -> None:
     assert p.result("j") == [1, 2, 3]  # results of all rounds accumulate [Q]
 
 
+def test_a_loop_that_comes_to_the_join_later_is_not_lost_for_it() -> None:
+    p = play(
+        """
+        wf:
+          tasks:
+            s: {publish: {n: 0}, on-success: [a, count]}
+            a: {on-success: j}
+            count: {publish: {n: <% $.n + 1 %>}, on-success: [{count: <% $.n < 3 %>}, {j: <% $.n >= 3 %>}]}
+            j: {join: all, action: std.echo output=<% $.n %>}
+        """
+    )
+    assert p.state == "SUCCESS"
+    assert p.result("j") == 3
+
+
 def test_join_zero_is_no_join() -> None:
     p = play("wf: {tasks: {a: {on-success: j}, b: {on-success: j}, j: {join: 0}}}")
     assert len(p.tasks("j")) == 2

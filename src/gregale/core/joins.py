@@ -103,6 +103,9 @@ def source_completed(work: Work, task: Task) -> None:
     """A task has ended: joins that it did not choose, or can no longer lead to, may have become impossible."""
     spec = work.execution.spec
     chosen = {name for name, _ in task.next_tasks}
+    latest = work.latest(task.name)
+    if latest is not None and latest.id != task.id:
+        return  # a loop has started it again: the newest execution speaks for it
     for target in spec.targets(task.name):
         if target in chosen:
             continue
