@@ -24,9 +24,20 @@ def main() -> int:
         source.mkdir()
         for name in ("orders", "customers", "stock"):
             (source / f"{name}.csv").write_text(f"{name}\n" * 1000)
-        server = subprocess.Popen(
-            [sys.executable, "-m", "gregale.cli.main", "serve", "--port", "0", "--database", f"{folder}/gregale.sqlite", "--allow-command"],
-            stdout=subprocess.PIPE, text=True,
+        server = subprocess.Popen(  # noqa: S603 - this very program
+            [
+                sys.executable,
+                "-m",
+                "gregale.cli.main",
+                "serve",
+                "--port",
+                "0",
+                "--database",
+                f"{folder}/gregale.sqlite",
+                "--allow-command",
+            ],
+            stdout=subprocess.PIPE,
+            text=True,
         )
         try:
             assert server.stdout is not None
@@ -45,8 +56,12 @@ def main() -> int:
 def run(client: httpx.Client, source: Path, target: Path) -> int:
     text = (ROOT / "examples" / "backup.yaml").read_text()
     client.post("/workflows", content=text).raise_for_status()
-    console.print("POST /v2/workflows   examples/backup.yaml: archive a folder, checksum every file, verify, keep the newest three")
-    started = client.post("/executions", json={"workflow_name": "backup", "input": {"source": str(source), "target": str(target)}})
+    console.print(
+        "POST /v2/workflows   examples/backup.yaml: archive a folder, checksum every file, verify, keep the newest three"
+    )
+    started = client.post(
+        "/executions", json={"workflow_name": "backup", "input": {"source": str(source), "target": str(target)}}
+    )
     started.raise_for_status()
     execution = started.json()
     console.print(f"POST /v2/executions  {execution['id']}: {execution['state']}\n")
@@ -58,7 +73,9 @@ def run(client: httpx.Client, source: Path, target: Path) -> int:
                 seen[task["id"]] = task["state"]
                 style = {"SUCCESS": "green", "ERROR": "red"}.get(task["state"], "cyan")
                 items = json.loads(task["runtime_context"]).get("with_items")
-                console.print(f"  [{style}]{task['state']:<8}[/] {task['name']}" + (f" ({items['count']} items)" if items else ""))
+                console.print(
+                    f"  [{style}]{task['state']:<8}[/] {task['name']}" + (f" ({items['count']} items)" if items else "")
+                )
         execution = client.get(f"/executions/{execution['id']}").json()
         if execution["state"] not in ("RUNNING", "PAUSED", "IDLE"):
             break

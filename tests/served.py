@@ -17,8 +17,20 @@ class Served:
     def __init__(self, folder: Path, *options: str):
         self.log = (folder / "server.log").open("a")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "gregale.cli.main", "serve", "--port", "0", "--database", str(folder / "g.sqlite"), *options],
-            stdout=subprocess.PIPE, stderr=self.log, text=True,
+            [
+                sys.executable,
+                "-m",
+                "gregale.cli.main",
+                "serve",
+                "--port",
+                "0",
+                "--database",
+                str(folder / "g.sqlite"),
+                *options,
+            ],
+            stdout=subprocess.PIPE,
+            stderr=self.log,
+            text=True,
         )
         assert self.process.stdout is not None
         line = self.process.stdout.readline().strip()

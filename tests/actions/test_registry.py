@@ -58,7 +58,9 @@ class _Entry:
         return self._loaded
 
 
-def test_actions_come_by_entry_point_and_a_broken_one_keeps_nothing_else_from_working(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_actions_come_by_entry_point_and_a_broken_one_keeps_nothing_else_from_working(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     from mistral_lib import actions as lib
 
     class Old(lib.Action):
@@ -81,7 +83,10 @@ def test_actions_come_by_entry_point_and_a_broken_one_keeps_nothing_else_from_wo
     class Neither:
         pass
 
-    found = {"gregale.actions": [_Entry("my.greet", greet), _Entry("my.broken", ImportError("no module"))], "mistral.actions": [_Entry("old.one", Old), _Entry("old.later", Later), _Entry("old.neither", Neither)]}
+    found = {
+        "gregale.actions": [_Entry("my.greet", greet), _Entry("my.broken", ImportError("no module"))],
+        "mistral.actions": [_Entry("old.one", Old), _Entry("old.later", Later), _Entry("old.neither", Neither)],
+    }
     monkeypatch.setattr("gregale.actions.registry.entry_points", lambda group: found[group])
     registry = Registry()
     assert outcome("my.greet", {"name": "x"}, registry) == Result({"text": "Hello, x", "in": "wf"})

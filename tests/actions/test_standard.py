@@ -19,7 +19,15 @@ from gregale.actions import ActionContext, ActionSettings, CommandSettings, Http
 from gregale.executor.run import run
 
 OPEN = HttpSettings(denied_cidrs=())
-CONTEXT = ActionContext("action-id", "execution-id", "wf", "task-id", 1, "here", ActionSettings(http=OPEN, command=CommandSettings(enabled=True)))
+CONTEXT = ActionContext(
+    "action-id",
+    "execution-id",
+    "wf",
+    "task-id",
+    1,
+    "here",
+    ActionSettings(http=OPEN, command=CommandSettings(enabled=True)),
+)
 REGISTRY = Registry(CONTEXT.settings)
 
 
@@ -42,7 +50,24 @@ def error(name: str, **given: Any) -> Any:
 
 
 def test_the_standard_set_is_complete() -> None:
-    names = {f"std.{n}" for n in ("async_noop", "echo", "email", "fail", "http", "javascript", "js", "mistral_http", "noop", "sleep", "ssh", "ssh_proxied", "test_dict")}
+    names = {
+        f"std.{n}"
+        for n in (
+            "async_noop",
+            "echo",
+            "email",
+            "fail",
+            "http",
+            "javascript",
+            "js",
+            "mistral_http",
+            "noop",
+            "sleep",
+            "ssh",
+            "ssh_proxied",
+            "test_dict",
+        )
+    }
     assert names <= set(REGISTRY.names())
 
 
@@ -51,7 +76,10 @@ def test_noop_echo_fail_sleep_and_test_dict() -> None:
     assert data("std.echo", output={"a": [1]}) == {"a": [1]}
     assert data("std.echo", output=1, delay="bad") == 1
     assert data("std.echo", output=1, delay=-3) == 1
-    assert error("std.fail") == "The action raised an exception [action=std.fail, action_ex_id=action-id, msg='Fail action expected exception.']"
+    assert (
+        error("std.fail")
+        == "The action raised an exception [action=std.fail, action_ex_id=action-id, msg='Fail action expected exception.']"
+    )
     assert error("std.fail", error_data={"code": 1}) == {"code": 1}
     assert data("std.sleep", seconds="x") is None
     started = time.monotonic()
@@ -70,7 +98,14 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(status)
         if status in (301, 302, 307):
             self.send_header("location", "/target")
-        payload = json.dumps({"method": self.command, "path": self.path, "body": body, "headers": {k.lower(): v for k, v in self.headers.items()}}).encode()
+        payload = json.dumps(
+            {
+                "method": self.command,
+                "path": self.path,
+                "body": body,
+                "headers": {k.lower(): v for k, v in self.headers.items()},
+            }
+        ).encode()
         if path == "/text":
             payload = b"plain"
         if path == "/big":
@@ -115,8 +150,12 @@ def test_http_body_forms(web: str) -> None:
     assert "Only one of the parameters" in error("std.http", url=web, body="x", json={})
 
 
-@pytest.mark.parametrize(("status", "ok"), [(200, True), (301, True), (306, True), (307, False), (404, False), (500, False)])
-def test_http_statuses_200_to_306_are_success_and_others_an_error_with_the_same_map(web: str, status: int, ok: bool) -> None:
+@pytest.mark.parametrize(
+    ("status", "ok"), [(200, True), (301, True), (306, True), (307, False), (404, False), (500, False)]
+)
+def test_http_statuses_200_to_306_are_success_and_others_an_error_with_the_same_map(
+    web: str, status: int, ok: bool
+) -> None:
     result = call("std.http", url=f"{web}/{status}")
     assert result is not None
     found = result.data if ok else result.error
@@ -167,9 +206,21 @@ def test_email_sends_text_and_html_to_all_recipients() -> None:
             return "250 OK"
 
     async def scenario() -> None:
-        server = await asyncio.get_running_loop().create_server(lambda: SMTP(Sink(), enable_SMTPUTF8=True), "127.0.0.1", 0)
+        server = await asyncio.get_running_loop().create_server(
+            lambda: SMTP(Sink(), enable_SMTPUTF8=True), "127.0.0.1", 0
+        )
         port = server.sockets[0].getsockname()[1]
-        given = {"from_addr": "a@example.org", "to_addrs": ["b@example.org"], "cc_addrs": ["c@example.org"], "bcc_addrs": ["d@example.org"], "smtp_server": f"127.0.0.1:{port}", "subject": "Hi", "body": "text", "html_body": "<b>x</b>", "reply_to": "r@example.org"}
+        given = {
+            "from_addr": "a@example.org",
+            "to_addrs": ["b@example.org"],
+            "cc_addrs": ["c@example.org"],
+            "bcc_addrs": ["d@example.org"],
+            "smtp_server": f"127.0.0.1:{port}",
+            "subject": "Hi",
+            "body": "text",
+            "html_body": "<b>x</b>",
+            "reply_to": "r@example.org",
+        }
         assert await run(REGISTRY, "std.email", given, CONTEXT) == Result()
         server.close()
         await server.wait_closed()
@@ -182,9 +233,15 @@ def test_email_sends_text_and_html_to_all_recipients() -> None:
     message = message_from_bytes(envelope.content, policy=default)
     assert isinstance(message, EmailMessage)
     assert envelope.rcpt_tos == ["b@example.org", "c@example.org", "d@example.org"]
-    assert (message["Subject"], message["Reply-To"], message.get_content_type()) == ("Hi", "r@example.org", "multipart/alternative")
+    assert (message["Subject"], message["Reply-To"], message.get_content_type()) == (
+        "Hi",
+        "r@example.org",
+        "multipart/alternative",
+    )
     assert "Bcc" not in message
-    assert "Failed to send an email message" in error("std.email", from_addr="a@x", to_addrs=["b@x"], smtp_server="127.0.0.1:1")
+    assert "Failed to send an email message" in error(
+        "std.email", from_addr="a@x", to_addrs=["b@x"], smtp_server="127.0.0.1:1"
+    )
 
 
 class _Shell(asyncssh.SSHServer):
@@ -216,7 +273,13 @@ def _shell(process: asyncssh.SSHServerProcess[str]) -> None:
 
 def test_ssh_runs_on_one_host_or_several_and_through_a_gateway(tmp_path: Path) -> None:
     async def scenario() -> None:
-        server = await asyncssh.listen("127.0.0.1", 0, server_factory=_Shell, server_host_keys=[asyncssh.generate_private_key("ssh-ed25519")], process_factory=_shell)
+        server = await asyncssh.listen(
+            "127.0.0.1",
+            0,
+            server_factory=_Shell,
+            server_host_keys=[asyncssh.generate_private_key("ssh-ed25519")],
+            process_factory=_shell,
+        )
         port = server.sockets[0].getsockname()[1]
         host = f"127.0.0.1:{port}"
         key = asyncssh.generate_private_key("ssh-ed25519")
@@ -228,14 +291,23 @@ def test_ssh_runs_on_one_host_or_several_and_through_a_gateway(tmp_path: Path) -
             return result
 
         assert (await ssh(cmd="ls", host=host, password="secret")).data == "ran ls\n"
-        assert (await ssh(cmd="ls", host=[host, host], private_key=key.export_private_key().decode())).data == ["ran ls\n", "ran ls\n"]
+        assert (await ssh(cmd="ls", host=[host, host], private_key=key.export_private_key().decode())).data == [
+            "ran ls\n",
+            "ran ls\n",
+        ]
         assert (await ssh(cmd="ls", host=host, private_key_filename=str(tmp_path / "key"))).data == "ran ls\n"
         failed = await ssh(cmd="bad", host=host, password="secret")
         assert "exit code 3" in failed.error
         assert "oops" not in failed.error
-        assert (await ssh(cmd="bad", host=host, password="secret", return_result_on_error=True)).data == {"stdout": "ran bad\n", "stderr": "oops", "exit_code": 3}
+        assert (await ssh(cmd="bad", host=host, password="secret", return_result_on_error=True)).data == {
+            "stdout": "ran bad\n",
+            "stderr": "oops",
+            "exit_code": 3,
+        }
         assert "Failed to execute ssh cmd" in (await ssh(cmd="ls", host=host, password="wrong")).error
-        proxied = await ssh("std.ssh_proxied", cmd="ls", host=host, gateway_host=host, private_key_filename=str(tmp_path / "key"))
+        proxied = await ssh(
+            "std.ssh_proxied", cmd="ls", host=host, gateway_host=host, private_key_filename=str(tmp_path / "key")
+        )
         assert proxied.data == "ran ls\n"
         server.close()
         await server.wait_closed()
@@ -253,7 +325,9 @@ def test_javascript_is_a_function_body_in_a_sandbox() -> None:
 
 
 def test_command_gives_exit_code_and_output_within_limits() -> None:
-    assert data("gregale.command", argv=["sh", "-c", "cat; echo $V; pwd; echo err >&2"], input="in ", env={"V": "v"}, cwd="/") == {"exit_code": 0, "stdout": "in v\n/\n", "stderr": "err\n", "truncated": False}
+    assert data(
+        "gregale.command", argv=["sh", "-c", "cat; echo $V; pwd; echo err >&2"], input="in ", env={"V": "v"}, cwd="/"
+    ) == {"exit_code": 0, "stdout": "in v\n/\n", "stderr": "err\n", "truncated": False}
     assert error("gregale.command", argv=["sh", "-c", "exit 3"])["exit_code"] == 3
     assert data("gregale.command", argv=["sh", "-c", "exit 3"], check=False)["exit_code"] == 3
     cut = data("gregale.command", argv=["sh", "-c", "head -c 100000 /dev/zero | tr '\\0' x"], max_output=10)
@@ -291,7 +365,9 @@ def test_command_is_killed_with_its_whole_process_group(how: str, tmp_path: Path
 
 def test_command_exists_only_where_it_is_allowed() -> None:
     assert "gregale.command" not in Registry().names()
-    elsewhere = ActionContext(executor="b", settings=ActionSettings(command=CommandSettings(enabled=True, executors=("a",))))
+    elsewhere = ActionContext(
+        executor="b", settings=ActionSettings(command=CommandSettings(enabled=True, executors=("a",)))
+    )
     result = call("gregale.command", elsewhere, argv=["true"])
     assert result is not None
     assert "not allowed on the executor 'b'" in result.error

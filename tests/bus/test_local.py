@@ -89,7 +89,11 @@ async def test_a_message_wakes_only_as_many_consumers_as_it_needs() -> None:
 
 @pytest.mark.parametrize(
     "message",
-    [StartMessage("e", "r"), ActionFinished("a", "e", "r", 1, data={"x": [1]}), RunActionMessage("a", None, None, None, "w", "std.echo", {"output": 2**70})],
+    [
+        StartMessage("e", "r"),
+        ActionFinished("a", "e", "r", 1, data={"x": [1]}),
+        RunActionMessage("a", None, None, None, "w", "std.echo", {"output": 2**70}),
+    ],
 )
 def test_messages_survive_encoding(message: object) -> None:
     if isinstance(message, RunActionMessage):
@@ -97,7 +101,10 @@ def test_messages_survive_encoding(message: object) -> None:
     assert decode(encode(message)) == message  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("body", [b"", b"junk", b"\xff" * 20, b"\x82\xa1v\x02\xa1m\x83\xa4type\xa5start\xacexecution_id\xa1e\xa7root_id\xa1r"])
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"junk", b"\xff" * 20, b"\x82\xa1v\x02\xa1m\x83\xa4type\xa5start\xacexecution_id\xa1e\xa7root_id\xa1r"],
+)
 def test_what_is_no_message_of_this_version_is_unreadable(body: bytes) -> None:
     with pytest.raises(Unreadable):
         decode(body)

@@ -11,9 +11,23 @@ from immutables import Map
 from gregale.core import context
 from gregale.core.context import Context
 
-VALUES = st.one_of(st.integers(0, 3), st.none(), st.dictionaries(st.sampled_from("xyz"), st.one_of(st.integers(0, 3), st.dictionaries(st.sampled_from("pq"), st.integers(0, 3), max_size=2)), max_size=3))
+VALUES = st.one_of(
+    st.integers(0, 3),
+    st.none(),
+    st.dictionaries(
+        st.sampled_from("xyz"),
+        st.one_of(st.integers(0, 3), st.dictionaries(st.sampled_from("pq"), st.integers(0, 3), max_size=2)),
+        max_size=3,
+    ),
+)
 PUBLISHES = st.dictionaries(st.sampled_from("abcd"), VALUES, max_size=3)
-STEPS = st.lists(st.one_of(st.tuples(st.just("publish"), st.integers(0, 20), PUBLISHES), st.tuples(st.just("merge"), st.lists(st.integers(0, 20), min_size=2, max_size=4), st.just({}))), max_size=14)
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("publish"), st.integers(0, 20), PUBLISHES),
+        st.tuples(st.just("merge"), st.lists(st.integers(0, 20), min_size=2, max_size=4), st.just({})),
+    ),
+    max_size=14,
+)
 
 
 def naive_merge(contexts: list[Context]) -> tuple[dict[str, Any], dict[str, int]]:
@@ -27,7 +41,9 @@ def naive_merge(contexts: list[Context]) -> tuple[dict[str, Any], dict[str, int]
     return values, versions
 
 
-def _merge(left: dict[str, Any], right: dict[str, Any], lv: dict[str, int], rv: dict[str, int], prefix: str) -> dict[str, Any]:
+def _merge(
+    left: dict[str, Any], right: dict[str, Any], lv: dict[str, int], rv: dict[str, int], prefix: str
+) -> dict[str, Any]:
     result = dict(left)
     for key, value in right.items():
         path = f"{prefix}.{key}" if prefix else key

@@ -26,7 +26,10 @@ def test_input_check_lists_missing_and_unexpected_and_stores_nothing() -> None:
 
 
 def test_defaults_null_overrides_and_a_map_replaces_the_whole_default_map() -> None:
-    p = play("wf: {input: [{a: 1}, {m: {x: 1, y: 2}}, {lit: <% 1 + 1 %>}], tasks: {t: {action: std.noop}}}", given={"a": None, "m": {"x": 5}})
+    p = play(
+        "wf: {input: [{a: 1}, {m: {x: 1, y: 2}}, {lit: <% 1 + 1 %>}], tasks: {t: {action: std.noop}}}",
+        given={"a": None, "m": {"x": 5}},
+    )
     assert p.execution.input == {"a": None, "m": {"x": 5}, "lit": "<% 1 + 1 %>"}  # defaults are literal [Q]
 
 
@@ -40,7 +43,11 @@ def test_defaults_null_overrides_and_a_map_replaces_the_whole_default_map() -> N
     ],
 )
 def test_env_by_name_by_value_evaluated_and_raw(params: dict, expected: dict) -> None:
-    p = play("wf: {output: {e: <% env() %>}, tasks: {t: {action: std.noop}}}", params=params, environments={"stored": {"host": "h"}})
+    p = play(
+        "wf: {output: {e: <% env() %>}, tasks: {t: {action: std.noop}}}",
+        params=params,
+        environments={"stored": {"host": "h"}},
+    )
     assert p.output == {"e": expected}
     assert p.execution.params["env"] == expected
 
@@ -68,7 +75,8 @@ def test_action_defaults_of_env_fill_only_absent_parameters_and_not_in_sub_workf
 
 def test_vars_are_computed_once_visible_everywhere_and_shadowed_by_publish() -> None:
     p = play(
-        "wf: {input: [i], vars: {v: <% $.i + 1 %>}, output: {v: <% $.v %>, g: <% global(v) %>}, tasks: {a: {publish: {v: 9}}}}", given={"i": 1}
+        "wf: {input: [i], vars: {v: <% $.i + 1 %>}, output: {v: <% $.v %>, g: <% global(v) %>}, tasks: {a: {publish: {v: 9}}}}",
+        given={"i": 1},
     )
     assert p.output == {"v": 9, "g": 2}
 
@@ -148,7 +156,9 @@ def test_join_merge_takes_the_higher_version_and_merges_maps() -> None:
 
 
 def test_sequential_publish_replaces_maps_and_a_join_deep_merges_them() -> None:
-    p = play("wf: {output: {m: <% $.m %>}, tasks: {a: {publish: {m: {x: 1}}, on-success: b}, b: {publish: {m: {y: 2}}}}}")
+    p = play(
+        "wf: {output: {m: <% $.m %>}, tasks: {a: {publish: {m: {x: 1}}, on-success: b}, b: {publish: {m: {y: 2}}}}}"
+    )
     assert p.output == {"m": {"y": 2}}
 
 
@@ -173,7 +183,9 @@ def test_ties_at_a_join_keep_the_value_of_the_task_created_first() -> None:
 
 
 def test_output_expression_absent_and_broken() -> None:
-    assert play("wf: {input: [{i: 1}], vars: {v: 2}, tasks: {a: {publish: {x: 1}}}}").output == {"x": 1}  # neither input nor vars
+    assert play("wf: {input: [{i: 1}], vars: {v: 2}, tasks: {a: {publish: {x: 1}}}}").output == {
+        "x": 1
+    }  # neither input nor vars
     broken = play("wf: {output: {o: <% $.nope %>}, tasks: {a: {action: std.noop}}}")
     assert broken.state == "ERROR"
     assert "Failed to check and complete" in broken.info
@@ -206,7 +218,8 @@ def test_succeed_after_a_task_drops_the_publishes_of_the_current_task() -> None:
 
 def test_dollar_shows_the_internal_keys_and_no_start_task_has_versions() -> None:
     p = play(
-        "wf: {tasks: {a: {publish: {x: 1}, on-success: b}, b: {action: std.echo output=<% $ %>}}}", params={"env": {"e": 1}}
+        "wf: {tasks: {a: {publish: {x: 1}, on-success: b}, b: {action: std.echo output=<% $ %>}}}",
+        params={"env": {"e": 1}},
     )
     seen = p.result("b")
     assert seen["__env"] == {"e": 1}
@@ -217,7 +230,10 @@ def test_dollar_shows_the_internal_keys_and_no_start_task_has_versions() -> None
 
 
 def test_yaql_reaches_internal_keys_as_variables_of_their_own() -> None:
-    p = play("wf: {tasks: {a: {action: 'std.echo output=<% [$__env.e, $__execution.id, $__task_execution.name] %>'}}}", params={"env": {"e": 1}})
+    p = play(
+        "wf: {tasks: {a: {action: 'std.echo output=<% [$__env.e, $__execution.id, $__task_execution.name] %>'}}}",
+        params={"env": {"e": 1}},
+    )
     assert p.result("a") == [1, p.id, "a"]
 
 
@@ -231,11 +247,19 @@ def test_size_limits_of_the_four_fields(field: str) -> None:
             play("wf: {input: [i], tasks: {a: {action: std.noop}}}", given=given, params=params, settings=limit)
         return
     if field == "output":
-        p = play("wf: {tasks: {a: {action: std.noop, on-error: b}, b: {action: std.noop}}}", outcomes={"a": big}, settings=limit)
+        p = play(
+            "wf: {tasks: {a: {action: std.noop, on-error: b}, b: {action: std.noop}}}",
+            outcomes={"a": big},
+            settings=limit,
+        )
         assert p.children("a")[0].state == "ERROR"
     else:
         half = "x" * 1500
-        p = play("wf: {tasks: {a: {action: std.noop, publish: {x: '<% [task().result, task().result] %>'}}}}", outcomes={"a": half}, settings=limit)
+        p = play(
+            "wf: {tasks: {a: {action: std.noop, publish: {x: '<% [task().result, task().result] %>'}}}}",
+            outcomes={"a": half},
+            settings=limit,
+        )
     assert p.states()["a"] == "ERROR"
     assert p.state == "ERROR"
     assert "Field size limit exceeded" in p.info
@@ -244,7 +268,8 @@ def test_size_limits_of_the_four_fields(field: str) -> None:
 def test_size_limit_of_an_action_input_is_a_graceful_error() -> None:
     p = play(
         "wf: {input: [i], tasks: {a: {action: std.echo output=<% $.i + $.i %>, on-error: b}, b: {action: std.noop}}}",
-        given={"i": "x" * 1500}, settings=Settings(field_limit_kb=2),
+        given={"i": "x" * 1500},
+        settings=Settings(field_limit_kb=2),
     )
     assert p.state == "SUCCESS"
     assert "Field size limit exceeded" in (p.task("a").state_info or "")
@@ -271,7 +296,19 @@ def test_each_function_task_has_its_key_set_and_edge_cases() -> None:
         """
     )
     assert p.output["keys"] == sorted(
-        ["id", "name", "spec", "state", "state_info", "result", "published", "type", "workflow_execution_id", "created_at", "updated_at"]
+        [
+            "id",
+            "name",
+            "spec",
+            "state",
+            "state_info",
+            "result",
+            "published",
+            "type",
+            "workflow_execution_id",
+            "created_at",
+            "updated_at",
+        ]
     )
     assert p.output["none"] is None
     assert p.output["result"] == p.output["jinja"] == p.output["other"]["result"] == 1
@@ -296,7 +333,9 @@ def test_each_function_execution_env_uuid_and_dumps() -> None:
         """,
         given={"i": 1},
     )
-    assert p.output["keys"] == sorted(["id", "name", "spec", "input", "params", "created_at", "updated_at", "root_execution_id"])
+    assert p.output["keys"] == sorted(
+        ["id", "name", "spec", "input", "params", "created_at", "updated_at", "root_execution_id"]
+    )
     assert p.output["in"] == {"i": 1}
     assert p.output["root"] is None
     assert p.output["id"] == 36
@@ -360,7 +399,10 @@ def test_inline_parameters_beat_the_same_key_of_input() -> None:
 
 
 def test_env_changed_on_resume_is_used() -> None:
-    p = play("wf: {tasks: {a: {pause-before: true, action: std.echo output=<% env().x %>}}}", params={"env": {"x": 1, "y": 1}})
+    p = play(
+        "wf: {tasks: {a: {pause-before: true, action: std.echo output=<% env().x %>}}}",
+        params={"env": {"x": 1, "y": 1}},
+    )
     p.apply(Resume({"x": 2}))
     assert p.result("a") == 2
     assert p.execution.params["env"] == {"x": 2, "y": 1}

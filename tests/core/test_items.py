@@ -8,7 +8,10 @@ from tests.play import CANCEL, Error, play
 
 
 def test_items_run_in_order_and_results_are_ordered_by_index() -> None:
-    p = play('wf: {input: [xs], tasks: {a: {with-items: i in <% $.xs %>, action: std.echo output=<% $.i * 2 %>}}}', given={"xs": [1, 2, 3]})
+    p = play(
+        "wf: {input: [xs], tasks: {a: {with-items: i in <% $.xs %>, action: std.echo output=<% $.i * 2 %>}}}",
+        given={"xs": [1, 2, 3]},
+    )
     assert p.result("a") == [2, 4, 6]
     assert [index for _, index, _ in p.calls] == [0, 1, 2]
     assert p.task("a").items.count == 3
@@ -39,14 +42,20 @@ def test_items_of_sub_workflows() -> None:
 
 
 def test_an_empty_list_is_success_with_an_empty_result() -> None:
-    p = play("wf: {input: [xs], tasks: {a: {with-items: i in <% $.xs %>, action: std.noop, on-success: b}, b: {action: std.noop}}}", given={"xs": []})
+    p = play(
+        "wf: {input: [xs], tasks: {a: {with-items: i in <% $.xs %>, action: std.noop, on-success: b}, b: {action: std.noop}}}",
+        given={"xs": []},
+    )
     assert p.result("a") == []
     assert p.state == "SUCCESS"
     assert p.states()["b"] == "SUCCESS"
 
 
 def test_a_failed_item_makes_the_task_fail_after_all_have_run_and_contributes_its_error() -> None:
-    p = play('wf: {tasks: {a: {with-items: "i in <% [1, 2, 3] %>", action: std.noop, on-error: noop}}}', outcomes={("a", 1): Error("bad")})
+    p = play(
+        'wf: {tasks: {a: {with-items: "i in <% [1, 2, 3] %>", action: std.noop, on-error: noop}}}',
+        outcomes={("a", 1): Error("bad")},
+    )
     assert p.states()["a"] == "ERROR"
     assert p.result("a") == [None, "bad", None]
 
@@ -84,11 +93,16 @@ def test_sources_may_be_maps_and_strings_and_iterate_in_lock_step() -> None:
 
 @pytest.mark.parametrize(
     ("given", "message"),
-    [({"a": 5, "b": [1]}, "Iterable type is"), ({"a": [1, 2], "b": [1]}, "All arrays must have the same length"), ({"a": None, "b": [1]}, "Wrong input format for")],
+    [
+        ({"a": 5, "b": [1]}, "Iterable type is"),
+        ({"a": [1, 2], "b": [1]}, "All arrays must have the same length"),
+        ({"a": None, "b": [1]}, "Wrong input format for"),
+    ],
 )
 def test_sources_that_do_not_fit_kill_the_workflow_despite_on_error(given: dict, message: str) -> None:
     p = play(
-        'wf: {input: [a, b], tasks: {t: {with-items: ["i in <% $.a %>", "j in <% $.b %>"], action: std.noop, on-error: n}, n: {action: std.noop}}}', given=given
+        'wf: {input: [a, b], tasks: {t: {with-items: ["i in <% $.a %>", "j in <% $.b %>"], action: std.noop, on-error: n}, n: {action: std.noop}}}',
+        given=given,
     )
     assert p.state == "ERROR"
     assert message in p.info
@@ -102,7 +116,10 @@ def test_a_published_variable_hides_the_item_variable_and_input_does_not() -> No
 
 
 def test_item_variables_are_not_visible_to_publish() -> None:
-    assert play('wf: {tasks: {a: {with-items: "i in <% [1] %>", action: std.noop, publish: {x: <% $.i %>}}}}').state == "ERROR"
+    assert (
+        play('wf: {tasks: {a: {with-items: "i in <% [1] %>", action: std.noop, publish: {x: <% $.i %>}}}}').state
+        == "ERROR"
+    )
 
 
 def test_an_unknown_action_is_graceful_for_items() -> None:
@@ -112,10 +129,14 @@ def test_an_unknown_action_is_graceful_for_items() -> None:
 
 
 def test_dynamic_action_name_per_item() -> None:
-    p = play('wf: {tasks: {a: {with-items: "n in <% [\'std.noop\', \'std.fail\'] %>", action: <% $.n %>, on-error: noop}}}')
+    p = play(
+        "wf: {tasks: {a: {with-items: \"n in <% ['std.noop', 'std.fail'] %>\", action: <% $.n %>, on-error: noop}}}"
+    )
     assert [c.name for c in p.children("a")] == ["std.noop", "std.fail"]
 
 
 def test_a_source_of_the_library_is_evaluated_once_however_many_items_there_are() -> None:
-    p = play('wf: {tasks: {a: {with-items: "i in <% range(0, 400) %>", concurrency: 1, action: std.echo output=<% $.i %>}}}')
+    p = play(
+        'wf: {tasks: {a: {with-items: "i in <% range(0, 400) %>", concurrency: 1, action: std.echo output=<% $.i %>}}}'
+    )
     assert p.result("a") == list(range(400))

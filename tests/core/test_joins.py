@@ -8,7 +8,9 @@ from tests.play import play
 
 
 def test_join_all_waits_for_every_inbound_task_and_merges_their_data() -> None:
-    p = play("wf: {tasks: {a: {publish: {x: 1}, on-success: j}, b: {action: std.async_noop, publish: {y: 2}, on-success: j}, j: {join: all}}}")
+    p = play(
+        "wf: {tasks: {a: {publish: {x: 1}, on-success: j}, b: {action: std.async_noop, publish: {y: 2}, on-success: j}, j: {join: all}}}"
+    )
     j = p.task("j")
     assert (j.state, j.state_info) == ("WAITING", "Task is waiting.")
     p.finish("b")
@@ -18,7 +20,9 @@ def test_join_all_waits_for_every_inbound_task_and_merges_their_data() -> None:
 
 
 def test_join_all_fails_at_once_when_an_inbound_task_does_not_choose_it() -> None:
-    p = play("wf: {tasks: {a: {on-success: j}, b: {action: std.fail, on-success: j}, slow: {action: std.async_noop, on-success: j}, j: {join: all}}}")
+    p = play(
+        "wf: {tasks: {a: {on-success: j}, b: {action: std.fail, on-success: j}, slow: {action: std.async_noop, on-success: j}, j: {join: all}}}"
+    )
     assert p.states()["j"] == "ERROR"
     assert p.task("j").state_info == "Failed by tasks: ['b']"
     assert p.task("j").triggered_by == ((p.task("b").id, "not triggered"),)
@@ -61,7 +65,9 @@ def test_join_one_and_n_run_when_enough_have_come(join: object, runs_after: int)
 
 
 def test_join_n_fails_when_too_many_are_lost_and_records_nobody() -> None:
-    p = play("wf: {tasks: {a: {on-success: j}, b: {action: std.fail, on-success: j}, c: {action: std.fail, on-success: j}, j: {join: 2}}}")
+    p = play(
+        "wf: {tasks: {a: {on-success: j}, b: {action: std.fail, on-success: j}, c: {action: std.fail, on-success: j}, j: {join: 2}}}"
+    )
     assert p.states()["j"] == "ERROR"
     assert p.task("j").triggered_by == ()
 
@@ -86,7 +92,9 @@ def test_join_context_holds_everything_that_has_chosen_it_by_its_completion() ->
 
 
 def test_join_failure_handling_on_error_of_the_join_runs_and_the_workflow_succeeds() -> None:
-    p = play("wf: {tasks: {a: {action: std.fail, on-success: j, on-error: noop}, b: {on-success: j}, j: {join: all, on-error: k}, k: {action: std.noop}}}")
+    p = play(
+        "wf: {tasks: {a: {action: std.fail, on-success: j, on-error: noop}, b: {on-success: j}, j: {join: all, on-error: k}, k: {action: std.noop}}}"
+    )
     assert p.states()["k"] == "SUCCESS"
     assert p.state == "SUCCESS"
 
@@ -171,7 +179,13 @@ def test_a_join_that_nobody_reaches_never_exists() -> None:
 
 @pytest.mark.parametrize("policy", ["wait-before: 5", "pause-before: true", "timeout: 5", "concurrency: 1"])
 def test_joins_honour_policies_before_start(policy: str) -> None:
-    action = "action: std.async_noop" if "timeout" in policy else "action: std.noop, with-items: \"i in <% [1, 2] %>\"" if "concurrency" in policy else "action: std.noop"
+    action = (
+        "action: std.async_noop"
+        if "timeout" in policy
+        else 'action: std.noop, with-items: "i in <% [1, 2] %>"'
+        if "concurrency" in policy
+        else "action: std.noop"
+    )
     p = play(f"wf: {{tasks: {{a: {{on-success: j}}, b: {{on-success: j}}, j: {{join: all, {policy}, {action}}}}}}}")
     began = p.task("j")
     if "pause" in policy:

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from gregale.core import ActionDone, ActionUpdate, NotAllowed, Pause, Rerun, Resume, Skip, Stop, Sweep, UpdateEnv, WorkflowError
+from gregale.core import (
+    ActionDone,
+    ActionUpdate,
+    NotAllowed,
+    Pause,
+    Rerun,
+    Resume,
+    Skip,
+    Stop,
+    Sweep,
+    UpdateEnv,
+    WorkflowError,
+)
 from tests.play import Error, play
 
 ONE = "wf: {output: {x: <% $.get(x) %>}, tasks: {a: {action: std.async_noop, publish: {x: 1}, on-success: b}, b: {action: std.noop}}}"
@@ -179,7 +191,10 @@ def test_a_second_delivery_of_a_result_changes_nothing() -> None:
 
 
 def test_rerun_a_plain_task_changes_both_timestamps_and_keeps_old_children_unaccepted() -> None:
-    p = play("wf: {tasks: {s: {publish: {v: 5}, on-success: a}, a: {action: std.echo output=<% $.v %>, on-success: b}, b: {action: std.noop}}}", outcomes={"a": [Error(), "ok"]})
+    p = play(
+        "wf: {tasks: {s: {publish: {v: 5}, on-success: a}, a: {action: std.echo output=<% $.v %>, on-success: b}, b: {action: std.noop}}}",
+        outcomes={"a": [Error(), "ok"]},
+    )
     assert p.state == "ERROR"
     failed = p.task("a")
     p.world.now += 10
@@ -195,14 +210,21 @@ def test_rerun_a_plain_task_changes_both_timestamps_and_keeps_old_children_unacc
 
 
 def test_rerun_with_env_merges_it() -> None:
-    p = play("wf: {tasks: {a: {action: std.echo output=<% env().x %>}}}", params={"env": {"x": 1, "y": 2}}, outcomes={"a": [Error(), "ok"]})
+    p = play(
+        "wf: {tasks: {a: {action: std.echo output=<% env().x %>}}}",
+        params={"env": {"x": 1, "y": 2}},
+        outcomes={"a": [Error(), "ok"]},
+    )
     p.apply(Rerun(p.task("a").id, env={"x": 9}))
     assert p.calls[-1][2] == {"output": 9}
     assert p.execution.params["env"] == {"x": 9, "y": 2}
 
 
 def test_rerun_rearms_a_join_that_failed_for_want_of_the_task() -> None:
-    p = play("wf: {tasks: {a: {action: std.noop, on-success: j}, b: {on-success: j}, j: {join: all}}}", outcomes={"a": [Error(), "ok"]})
+    p = play(
+        "wf: {tasks: {a: {action: std.noop, on-success: j}, b: {on-success: j}, j: {join: all}}}",
+        outcomes={"a": [Error(), "ok"]},
+    )
     assert p.states() == {"a": "ERROR", "b": "SUCCESS", "j": "ERROR"}
     p.apply(Rerun(p.task("a").id))
     assert p.states() == {"a": "SUCCESS", "b": "SUCCESS", "j": "SUCCESS"}
@@ -210,7 +232,10 @@ def test_rerun_rearms_a_join_that_failed_for_want_of_the_task() -> None:
 
 
 def test_rerun_a_join_itself() -> None:
-    p = play("wf: {tasks: {a: {publish: {x: 1}, on-success: j}, j: {join: all, action: std.echo output=<% $.x %>}}}", outcomes={"j": [Error(), "ok"]})
+    p = play(
+        "wf: {tasks: {a: {publish: {x: 1}, on-success: j}, j: {join: all, action: std.echo output=<% $.x %>}}}",
+        outcomes={"j": [Error(), "ok"]},
+    )
     p.apply(Rerun(p.task("j").id))
     assert p.state == "SUCCESS"
     assert p.calls[-1][2] == {"output": 1}
@@ -234,7 +259,9 @@ def test_rerun_a_nested_task_revives_all_ancestors() -> None:
 
 
 def test_rerun_a_workflow_task_gets_a_new_sub_workflow() -> None:
-    p = play("wf: {tasks: {s: {workflow: sub}}}\nsub: {tasks: {t: {action: std.noop}}}", outcomes={"t": [Error(), "ok"]})
+    p = play(
+        "wf: {tasks: {s: {workflow: sub}}}\nsub: {tasks: {t: {action: std.noop}}}", outcomes={"t": [Error(), "ok"]}
+    )
     p.apply(Rerun(p.task("s").id))
     assert p.state == "SUCCESS"
     assert len(p.children("s")) == 2
@@ -262,8 +289,13 @@ ITEMS = 'wf: {tasks: {a: {with-items: "i in <% [1, 2, 3] %>", action: std.echo o
 
 @pytest.mark.parametrize("failing", [(0,), (1,), (2,), (0, 2), (0, 1, 2)])
 @pytest.mark.parametrize("concurrency", ["", "concurrency: 1, "])
-def test_rerun_items_without_reset_runs_exactly_the_failed_indexes_and_finishes(failing: tuple[int, ...], concurrency: str) -> None:
-    p = play(ITEMS.replace("with-items", concurrency + "with-items"), outcomes={("a", i): [Error(), f"again {i}"] for i in failing})
+def test_rerun_items_without_reset_runs_exactly_the_failed_indexes_and_finishes(
+    failing: tuple[int, ...], concurrency: str
+) -> None:
+    p = play(
+        ITEMS.replace("with-items", concurrency + "with-items"),
+        outcomes={("a", i): [Error(), f"again {i}"] for i in failing},
+    )
     first = len(p.calls)
     p.apply(Rerun(p.task("a").id, reset=False))
     assert [i for n, i, _ in p.calls[first:] if n == "a"] == list(failing)
@@ -328,7 +360,9 @@ def test_delayed_siblings_go_on_after_a_rerun_of_a_cancelled_workflow() -> None:
     ],
 )
 def test_skip_takes_on_skip_falls_back_to_on_success_and_never_on_complete(clauses: str, expected: dict) -> None:
-    p = play(f"wf: {{tasks: {{a: {{action: std.fail, {clauses}}}, s: {{action: std.noop, on-success: [{{s: <% false %>}}]}}, n: {{action: std.noop, on-success: [{{n: <% false %>}}]}}}}}}")
+    p = play(
+        f"wf: {{tasks: {{a: {{action: std.fail, {clauses}}}, s: {{action: std.noop, on-success: [{{s: <% false %>}}]}}, n: {{action: std.noop, on-success: [{{n: <% false %>}}]}}}}}}"
+    )
     p.apply(Skip(p.task("a").id))
     assert p.states() == expected
     assert p.state == "SUCCESS"
@@ -336,7 +370,9 @@ def test_skip_takes_on_skip_falls_back_to_on_success_and_never_on_complete(claus
 
 
 def test_skip_publishes_reach_a_downstream_join() -> None:
-    p = play("wf: {tasks: {a: {action: std.fail, publish-on-skip: {x: skipped}, on-success: j}, b: {on-success: j}, j: {join: all, action: std.echo output=<% $.x %>}}}")
+    p = play(
+        "wf: {tasks: {a: {action: std.fail, publish-on-skip: {x: skipped}, on-success: j}, b: {on-success: j}, j: {join: all, action: std.echo output=<% $.x %>}}}"
+    )
     p.apply(Skip(p.task("a").id))
     assert p.result("j") == "skipped"
     assert p.state == "SUCCESS"
@@ -349,7 +385,9 @@ def test_skip_without_skip_publishes_keeps_publish_on_error() -> None:
 
 
 def test_skip_in_a_sub_workflow_and_of_a_sub_workflow() -> None:
-    text = "wf: {tasks: {s: {workflow: sub, on-success: e}, e: {action: std.noop}}}\nsub: {tasks: {t: {action: std.fail}}}"
+    text = (
+        "wf: {tasks: {s: {workflow: sub, on-success: e}, e: {action: std.noop}}}\nsub: {tasks: {t: {action: std.fail}}}"
+    )
     p = play(text)
     sub = p.sub("s")
     p.apply(Skip(next(iter(sub.tasks))), sub.id)

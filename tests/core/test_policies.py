@@ -39,7 +39,10 @@ def test_zero_means_no_policy() -> None:
 )
 @pytest.mark.parametrize("bad", [-1, "text", 1.5])
 def test_a_wrong_type_or_a_negative_number_after_evaluation_force_fails(policy: str, name: str, bad: object) -> None:
-    p = play(f"wf: {{input: [bad], tasks: {{a: {{action: std.fail, {policy}, on-error: b}}, b: {{action: std.noop}}}}}}", given={"bad": bad})
+    p = play(
+        f"wf: {{input: [bad], tasks: {{a: {{action: std.fail, {policy}, on-error: b}}, b: {{action: std.noop}}}}}}",
+        given={"bad": bad},
+    )
     assert p.state == "ERROR"
     assert f"Invalid data type in {name}" in p.info
     assert "b" not in p.states()
@@ -48,7 +51,8 @@ def test_a_wrong_type_or_a_negative_number_after_evaluation_force_fails(policy: 
 def test_wait_after_holds_completion_publishes_twice_and_runs_once_across_retries() -> None:
     p = play(
         "wf: {tasks: {a: {action: std.noop, wait-after: 5, publish: {x: <% uuid() %>}, retry: {count: 2, delay: 1}, on-error: noop}}}",
-        outcomes={"a": [Error(), Error(), "ok"]}, start=False,
+        outcomes={"a": [Error(), Error(), "ok"]},
+        start=False,
     )
     began = p.world.now
     p.world.run()
@@ -58,7 +62,10 @@ def test_wait_after_holds_completion_publishes_twice_and_runs_once_across_retrie
 
 
 def test_wait_after_comes_before_fail_on_and_keeps_the_original_state() -> None:
-    p = play("wf: {tasks: {a: {action: std.noop, wait-after: 5, fail-on: true, publish: {x: 1}, on-error: noop}}}", start=False)
+    p = play(
+        "wf: {tasks: {a: {action: std.noop, wait-after: 5, fail-on: true, publish: {x: 1}, on-error: noop}}}",
+        start=False,
+    )
     p.world.step()
     p.world.step()
     assert p.states() == {"a": "DELAYED"}
@@ -68,7 +75,9 @@ def test_wait_after_comes_before_fail_on_and_keeps_the_original_state() -> None:
 
 
 def test_fail_on_fires_after_publish_and_takes_anything_truthy() -> None:
-    p = play("wf: {tasks: {a: {action: std.echo output=1, publish: {x: 1}, fail-on: <% task().result %>, on-error: b}, b: {action: std.echo output=<% $.x %>}}}")
+    p = play(
+        "wf: {tasks: {a: {action: std.echo output=1, publish: {x: 1}, fail-on: <% task().result %>, on-error: b}, b: {action: std.echo output=<% $.x %>}}}"
+    )
     assert p.states()["a"] == "ERROR"
     assert p.result("b") == 1
 
@@ -91,7 +100,10 @@ def test_retry_count_are_extra_attempts_and_the_last_state_stands() -> None:
 
 
 def test_retry_that_succeeds_publishes_the_last_attempt_and_never_repeated_records_nothing() -> None:
-    p = play("wf: {tasks: {a: {action: std.noop, publish: {x: <% task().result %>}, retry: count=3 delay=0}}}", outcomes={"a": [Error(), "ok"]})
+    p = play(
+        "wf: {tasks: {a: {action: std.noop, publish: {x: <% task().result %>}, retry: count=3 delay=0}}}",
+        outcomes={"a": [Error(), "ok"]},
+    )
     assert p.output == {"x": "ok"}
     assert p.task("a").policies["retry_task_policy"] == {"retry_no": 1}
     assert play("wf: {tasks: {a: {retry: count=3 delay=1}}}").task("a").policies["retry_task_policy"] == {}
@@ -114,33 +126,50 @@ def test_retry_timestamps_are_those_of_one_run() -> None:
     ],
 )
 def test_retry_break_on_and_continue_on(fields: str, outcomes: list, calls: int, state: str) -> None:
-    p = play(f'wf: {{tasks: {{a: {{action: std.noop, retry: {{count: 3, delay: 1, {fields}}}}}}}}}', outcomes={"a": outcomes})
+    p = play(
+        f"wf: {{tasks: {{a: {{action: std.noop, retry: {{count: 3, delay: 1, {fields}}}}}}}}}", outcomes={"a": outcomes}
+    )
     assert (len(p.calls), p.states()["a"]) == (calls, state)
 
 
 def test_a_broken_break_on_kills_the_workflow_even_after_success() -> None:
-    assert play("wf: {tasks: {a: {action: std.noop, retry: {count: 1, delay: 1, break-on: <% $.nope %>}}}}").state == "ERROR"
+    assert (
+        play("wf: {tasks: {a: {action: std.noop, retry: {count: 1, delay: 1, break-on: <% $.nope %>}}}}").state
+        == "ERROR"
+    )
 
 
 def test_retry_with_fail_on_join_sub_workflow_and_items() -> None:
-    p = play("wf: {tasks: {a: {action: std.noop, fail-on: <% task().result < 3 %>, retry: count=5 delay=1}}}", outcomes={"a": [1, 2, 3]})
+    p = play(
+        "wf: {tasks: {a: {action: std.noop, fail-on: <% task().result < 3 %>, retry: count=5 delay=1}}}",
+        outcomes={"a": [1, 2, 3]},
+    )
     assert (p.state, len(p.calls)) == ("SUCCESS", 3)
-    j = play("wf: {tasks: {a: {on-success: j}, j: {join: all, action: std.noop, retry: count=2 delay=1}}}", outcomes={"j": [Error(), "ok"]})
+    j = play(
+        "wf: {tasks: {a: {on-success: j}, j: {join: all, action: std.noop, retry: count=2 delay=1}}}",
+        outcomes={"j": [Error(), "ok"]},
+    )
     assert j.state == "SUCCESS"
     s = play(
-        "wf: {tasks: {a: {workflow: sub, retry: count=2 delay=1}}}\nsub: {tasks: {t: {action: std.noop}}}", outcomes={"t": [Error(), "ok"]}
+        "wf: {tasks: {a: {workflow: sub, retry: count=2 delay=1}}}\nsub: {tasks: {t: {action: std.noop}}}",
+        outcomes={"t": [Error(), "ok"]},
     )
     assert s.state == "SUCCESS"
     assert len(s.children("a")) == 2
     i = play(
-        'wf: {tasks: {a: {with-items: "i in <% [1, 2] %>", action: std.noop, retry: count=1 delay=1}}}', outcomes={("a", 1): [Error(), "ok"]}
+        'wf: {tasks: {a: {with-items: "i in <% [1, 2] %>", action: std.noop, retry: count=1 delay=1}}}',
+        outcomes={("a", 1): [Error(), "ok"]},
     )
     assert i.result("a") == [None, "ok"]
     assert len(i.calls) == 4  # all items again
 
 
 def test_a_join_that_is_delayed_by_retry_is_waiting() -> None:
-    p = play("wf: {tasks: {a: {on-success: j}, j: {join: all, action: std.noop, retry: count=1 delay=9}}}", outcomes={"j": [Error(), "ok"]}, start=False)
+    p = play(
+        "wf: {tasks: {a: {on-success: j}, j: {join: all, action: std.noop, retry: count=1 delay=9}}}",
+        outcomes={"j": [Error(), "ok"]},
+        start=False,
+    )
     while p.states().get("j") != "WAITING" or not p.calls[-1:] or p.calls[-1][0] != "j":
         p.world.step()
     assert p.task("j").state_info == "Delayed by 'retry' policy [delay=9]"
@@ -150,13 +179,16 @@ def test_a_join_that_is_delayed_by_retry_is_waiting() -> None:
 
 def test_a_cancelled_task_is_not_retried_and_triggers_nothing() -> None:
     p = play(
-        "wf: {tasks: {a: {action: std.noop, retry: count=3 delay=1, on-complete: b}, b: {action: std.noop}}}", outcomes={"a": CANCEL}
+        "wf: {tasks: {a: {action: std.noop, retry: count=3 delay=1, on-complete: b}, b: {action: std.noop}}}",
+        outcomes={"a": CANCEL},
     )
     assert p.states() == {"a": "CANCELLED"}
 
 
 def test_timeout_takes_the_on_error_path_and_leaves_the_action_running() -> None:
-    p = play("wf: {tasks: {a: {action: std.async_noop, timeout: 4, publish-on-error: {x: 1}, on-error: b}, b: {action: std.echo output=<% $.x %>}}}")
+    p = play(
+        "wf: {tasks: {a: {action: std.async_noop, timeout: 4, publish-on-error: {x: 1}, on-error: b}, b: {action: std.echo output=<% $.x %>}}}"
+    )
     assert p.task("a").state_info == "Task timed out [timeout(s)=4]."
     assert p.children("a")[0].state == "RUNNING"
     assert p.result("a") == []
@@ -184,7 +216,11 @@ def test_retry_after_timeout_terminates_with_a_timer_for_each_attempt() -> None:
 
 
 def test_one_timeout_covers_all_attempts_until_it_fires() -> None:
-    p = play("wf: {tasks: {a: {action: std.noop, timeout: 10, retry: count=50 delay=3}}}", outcomes={"a": [Error(), Error(), NEVER]}, start=False)
+    p = play(
+        "wf: {tasks: {a: {action: std.noop, timeout: 10, retry: count=50 delay=3}}}",
+        outcomes={"a": [Error(), Error(), NEVER]},
+        start=False,
+    )
     began = p.world.now
     p.world.run(until=began + 10.5)
     assert len(p.calls) == 3
@@ -213,7 +249,9 @@ def test_policy_defaults_apply_and_the_task_overrides_per_kind() -> None:
     assert p.ran() == ["a", "a", "a", "b"]
     assert p.task("b").policies["wait_before_policy"] == {"skip": True}  # zero cannot switch a default off [Q]
     assert p.children("a")[0].safe_rerun
-    http = play(text.replace("std.fail", "std.ssh cmd='x' host='h' username='u'"), outcomes={"a": Error(), "b": Error()})
+    http = play(
+        text.replace("std.fail", "std.ssh cmd='x' host='h' username='u'"), outcomes={"a": Error(), "b": Error()}
+    )
     assert [http.children(n)[0].safe_rerun for n in "ab"] == [True, False]
 
 

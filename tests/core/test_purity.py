@@ -34,7 +34,13 @@ def test_the_core_needs_no_clock_no_randomness_and_no_io(monkeypatch: pytest.Mon
     def forbidden(*_: Any, **__: Any) -> Any:
         raise AssertionError("the core must not call this")
 
-    for module, name in ((time, "time"), (random, "random"), (uuid, "uuid4"), (socket, "socket"), (asyncio, "get_event_loop")):
+    for module, name in (
+        (time, "time"),
+        (random, "random"),
+        (uuid, "uuid4"),
+        (socket, "socket"),
+        (asyncio, "get_event_loop"),
+    ):
         monkeypatch.setattr(module, name, forbidden)
     assert play(WORKFLOW).state == "SUCCESS"
 
@@ -78,18 +84,28 @@ def assert_same(loaded: Execution, held: Execution) -> None:
         if field in ("item_values", "spec", "partition", "contexts"):
             continue
         assert getattr(loaded, field) == getattr(held, field), field
-    assert {s: (c.variables, c.versions) for s, c in loaded.contexts.items()} == {s: (c.variables, c.versions) for s, c in held.contexts.items()}
+    assert {s: (c.variables, c.versions) for s, c in loaded.contexts.items()} == {
+        s: (c.variables, c.versions) for s, c in held.contexts.items()
+    }
 
 
 OUTCOMES = st.sampled_from(["ok", "ok", {"x": 1}, "error", "cancel"])
 
 
-@given(st.fixed_dictionaries({n: st.lists(OUTCOMES, min_size=1, max_size=3) for n in ("a", "b", "c", "j", "t")}), st.lists(st.sampled_from(["step", "pause", "resume", "rerun", "skip"]), max_size=30))
-def test_replay_state_rebuilt_from_rows_equals_the_state_in_memory_after_every_step(outcomes: dict, actions: list[str]) -> None:
+@given(
+    st.fixed_dictionaries({n: st.lists(OUTCOMES, min_size=1, max_size=3) for n in ("a", "b", "c", "j", "t")}),
+    st.lists(st.sampled_from(["step", "pause", "resume", "rerun", "skip"]), max_size=30),
+)
+def test_replay_state_rebuilt_from_rows_equals_the_state_in_memory_after_every_step(
+    outcomes: dict, actions: list[str]
+) -> None:
     from gregale.core import Pause, Rejected, Rerun, Resume, Skip
 
     made = {"error": Error(), "cancel": CANCEL}
-    p = _Stored(WORKFLOW, outcomes={n: [o if isinstance(o, dict) else made.get(o, o) for o in found] for n, found in outcomes.items()})
+    p = _Stored(
+        WORKFLOW,
+        outcomes={n: [o if isinstance(o, dict) else made.get(o, o) for o in found] for n, found in outcomes.items()},
+    )
     p.database.write(commit, [_created(p)])
     p.follow()
     for action in actions:

@@ -9,18 +9,24 @@ from tests.play import Error, play
 
 
 def test_fork_n_targets_give_n_parallel_tasks() -> None:
-    p = play("wf: {tasks: {a: {on-success: [b, c, d]}, b: {action: std.noop}, c: {action: std.noop}, d: {action: std.noop}}}")
+    p = play(
+        "wf: {tasks: {a: {on-success: [b, c, d]}, b: {action: std.noop}, c: {action: std.noop}, d: {action: std.noop}}}"
+    )
     assert p.states() == dict.fromkeys("abcd", "SUCCESS")
     assert p.state == "SUCCESS"
 
 
 def test_false_guards_create_nothing() -> None:
-    p = play("wf: {tasks: {a: {publish: {x: 1}, on-success: [{b: <% $.x > 1 %>}, {c: <% $.x = 1 %>}]}, b: {action: std.noop}, c: {action: std.noop}}}")
+    p = play(
+        "wf: {tasks: {a: {publish: {x: 1}, on-success: [{b: <% $.x > 1 %>}, {c: <% $.x = 1 %>}]}, b: {action: std.noop}, c: {action: std.noop}}}"
+    )
     assert p.states() == {"a": "SUCCESS", "c": "SUCCESS"}
 
 
 def test_clause_order_on_success_goes_before_on_complete_and_succeed_ends_the_list() -> None:
-    p = play("wf: {tasks: {t: {on-success: [a, succeed], on-complete: [b, fail]}, a: {action: std.noop}, b: {action: std.noop}}}")
+    p = play(
+        "wf: {tasks: {t: {on-success: [a, succeed], on-complete: [b, fail]}, a: {action: std.noop}, b: {action: std.noop}}}"
+    )
     assert p.state == "SUCCESS"
     assert "b" not in p.states()
     assert "a" in p.states()
@@ -41,7 +47,9 @@ def test_error_handling_decides_how_the_workflow_ends(clause: str, state: str) -
 
 
 def test_on_error_with_all_guards_false_is_unhandled_and_names_nobody() -> None:
-    p = play("wf: {tasks: {a: {action: std.fail, on-error: [{b: <% false %>}]}, b: {action: std.noop, on-success: [{a: <% false %>}]}, s: {on-success: a}}}")
+    p = play(
+        "wf: {tasks: {a: {action: std.fail, on-error: [{b: <% false %>}]}, b: {action: std.noop, on-success: [{a: <% false %>}]}, s: {on-success: a}}}"
+    )
     assert p.state == "ERROR"
     assert p.info.startswith("Failure caused by error in tasks: \n")
 
@@ -55,7 +63,9 @@ def test_an_error_does_not_stop_parallel_branches_and_the_message_names_the_task
 
 
 def test_force_fail_by_a_bad_publish_passes_on_error_by() -> None:
-    p = play("wf: {tasks: {a: {action: std.noop, publish: {x: <% $.nope %>}, on-error: b}, b: {action: std.noop}, c: {on-success: d}, d: {action: std.noop}}}")
+    p = play(
+        "wf: {tasks: {a: {action: std.noop, publish: {x: <% $.nope %>}, on-error: b}, b: {action: std.noop}, c: {on-success: d}, d: {action: std.noop}}}"
+    )
     assert p.states()["a"] == "ERROR"
     assert "b" not in p.states()
     assert p.children("a")[0].state == "SUCCESS"
@@ -95,7 +105,9 @@ def test_engine_command_messages_end_in_state_info(command: str, state: str, inf
 
 
 def test_a_command_with_a_guard_and_parentheses_is_a_map_key() -> None:
-    p = play("wf:\n  tasks:\n    a:\n      on-complete:\n        - fail(msg='over'): <% 1 > 2 %>\n        - succeed(msg=\"under\"): <% 1 < 2 %>\n")
+    p = play(
+        "wf:\n  tasks:\n    a:\n      on-complete:\n        - fail(msg='over'): <% 1 > 2 %>\n        - succeed(msg=\"under\"): <% 1 < 2 %>\n"
+    )
     assert (p.state, p.info) == ("SUCCESS", "under")
 
 
@@ -125,7 +137,9 @@ def test_a_join_after_pause_stays_a_join_on_resume() -> None:
 
 
 def test_a_guard_map_directly_under_a_clause_leads_nowhere_and_in_next_loses_its_guard() -> None:
-    p = play("wf: {tasks: {a: {on-success: {b: <% true %>}}, b: {action: std.noop}, c: {on-success: {next: {d: <% false %>}}}, d: {action: std.noop}}}")
+    p = play(
+        "wf: {tasks: {a: {on-success: {b: <% true %>}}, b: {action: std.noop}, c: {on-success: {next: {d: <% false %>}}}, d: {action: std.noop}}}"
+    )
     assert p.task("b").triggered_by == ()  # it is a start task of its own
     assert "d" in p.states()
 
@@ -156,7 +170,9 @@ def test_loop_variables_a_counter_of_21_rounds_ends_with_21() -> None:
 
 
 def test_next_tasks_and_error_handled_are_recorded() -> None:
-    p = play("wf: {tasks: {a: {action: std.fail, on-error: [b, noop], on-complete: c}, b: {action: std.noop}, c: {action: std.noop}}}")
+    p = play(
+        "wf: {tasks: {a: {action: std.fail, on-error: [b, noop], on-complete: c}, b: {action: std.noop}, c: {action: std.noop}}}"
+    )
     a = p.task("a")
     assert a.next_tasks == (("b", "on-error"), ("c", "on-complete"))
     assert a.has_next_tasks
@@ -165,7 +181,10 @@ def test_next_tasks_and_error_handled_are_recorded() -> None:
 
 
 def test_an_unknown_action_force_fails_and_a_null_name_runs_noop() -> None:
-    assert "Failed to find action [action_name=no.such, namespace=]" in play("wf: {tasks: {a: {action: no.such, on-error: b}, b: {action: std.noop}}}").info
+    assert (
+        "Failed to find action [action_name=no.such, namespace=]"
+        in play("wf: {tasks: {a: {action: no.such, on-error: b}, b: {action: std.noop}}}").info
+    )
     p = play("wf: {input: [{n: null}], tasks: {a: {action: <% $.n %>}}}")
     assert p.state == "SUCCESS"
 
@@ -185,7 +204,9 @@ def test_wrong_parameters_on_a_delayed_or_join_task_fail_it(how: str) -> None:
 
 
 def test_default_on_error_does_not_loop_on_the_task_it_names() -> None:
-    p = play("wf: {task-defaults: {on-error: cleanup}, tasks: {a: {action: std.fail, on-success: cleanup}, cleanup: {action: std.fail}}}")
+    p = play(
+        "wf: {task-defaults: {on-error: cleanup}, tasks: {a: {action: std.fail, on-success: cleanup}, cleanup: {action: std.fail}}}"
+    )
     assert p.states() == {"a": "ERROR", "cleanup": "ERROR"}
 
 
@@ -197,6 +218,9 @@ def test_an_endless_chain_of_tasks_that_end_as_they_start_does_not_hang_a_decisi
 
 
 def test_a_failed_action_with_a_map_as_error_shows_it() -> None:
-    p = play("wf: {tasks: {a: {action: std.noop, publish-on-error: {e: <% task().result.code %>}, on-error: noop}}}", outcomes={"a": Error({"code": 5})})
+    p = play(
+        "wf: {tasks: {a: {action: std.noop, publish-on-error: {e: <% task().result.code %>}, on-error: noop}}}",
+        outcomes={"a": Error({"code": 5})},
+    )
     assert p.task("a").published == {"e": 5}
     assert p.task("a").state_info == "{'code': 5}"

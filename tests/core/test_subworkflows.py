@@ -16,11 +16,20 @@ def test_a_sub_workflow_gives_its_output_as_result_and_root_id_and_parameters_ar
     assert p.output == {"got": 4}
     sub = p.sub("s")
     assert (sub.root_id, sub.parent_task_id, sub.description) == (p.id, p.task("s").id, "sub-workflow execution")
-    assert sub.params == {"root_execution_id": p.id, "task_execution_id": p.task("s").id, "index": 0, "namespace": "", "notify": [{"type": "noop"}], "env": {}}
+    assert sub.params == {
+        "root_execution_id": p.id,
+        "task_execution_id": p.task("s").id,
+        "index": 0,
+        "namespace": "",
+        "notify": [{"type": "noop"}],
+        "env": {},
+    }
 
 
 def test_error_text_of_a_sub_workflow_bubbles_up_and_its_result_is_its_output() -> None:
-    p = play("wf: {tasks: {s: {workflow: sub, on-error: r}, r: {action: std.echo output=<% task(s).result.result %>}}}\nsub: {tasks: {t: {action: std.fail}}}")
+    p = play(
+        "wf: {tasks: {s: {workflow: sub, on-error: r}, r: {action: std.echo output=<% task(s).result.result %>}}}\nsub: {tasks: {t: {action: std.fail}}}"
+    )
     assert p.state == "SUCCESS"
     assert "Failure caused by error in tasks: t" in p.result("r")
     assert "Failure caused by error in tasks: t" in (p.task("s").state_info or "")
@@ -28,7 +37,9 @@ def test_error_text_of_a_sub_workflow_bubbles_up_and_its_result_is_its_output() 
 
 @pytest.mark.parametrize("call", ["missing", "sub", "sub x=1 env='nope'"])
 def test_a_sub_workflow_that_cannot_start_is_a_graceful_error(call: str) -> None:
-    p = play(f"wf: {{tasks: {{s: {{workflow: {call}, on-error: e}}, e: {{action: std.noop}}}}}}\nsub: {{input: [x], tasks: {{t: {{action: std.noop}}}}}}")
+    p = play(
+        f"wf: {{tasks: {{s: {{workflow: {call}, on-error: e}}, e: {{action: std.noop}}}}}}\nsub: {{input: [x], tasks: {{t: {{action: std.noop}}}}}}"
+    )
     assert p.states() == {"s": "ERROR", "e": "SUCCESS"}
     assert p.state == "SUCCESS"
 
@@ -49,7 +60,8 @@ def test_undeclared_inputs_become_start_parameters() -> None:
 
 def test_env_reads_the_environment_of_the_root() -> None:
     p = play(
-        "wf: {tasks: {s: {workflow: sub, input: {env: {x: own}}}}}\nsub: {output: {x: <% env().x %>}, tasks: {t: {action: std.noop}}}", params={"env": {"x": "root"}}
+        "wf: {tasks: {s: {workflow: sub, input: {env: {x: own}}}}}\nsub: {output: {x: <% env().x %>}, tasks: {t: {action: std.noop}}}",
+        params={"env": {"x": "root"}},
     )
     assert p.result("s") == {"x": "root"}
     assert p.sub("s").params["env"] == {"x": "own"}
@@ -125,7 +137,11 @@ def test_adhoc_defaults_nested_output_and_the_stored_name_and_input() -> None:
 def test_adhoc_sees_env_and_enforces_its_input() -> None:
     p = play("wf: {tasks: {a: {action: shout}}}", actions=SHOUT)
     assert "missing=['text']" in p.info
-    env = play("wf: {tasks: {a: {action: host}}}", actions="{version: '2.0', host: {base: std.echo output=<% env().h %>}}", params={"env": {"h": "x"}})
+    env = play(
+        "wf: {tasks: {a: {action: host}}}",
+        actions="{version: '2.0', host: {base: std.echo output=<% env().h %>}}",
+        params={"env": {"h": "x"}},
+    )
     assert env.result("a") == "x"
 
 
@@ -174,7 +190,8 @@ def test_reverse_needs_a_task_name_that_exists() -> None:
 
 def test_reverse_errors_end_in_error_after_independent_branches() -> None:
     p = play(
-        "wf: {type: reverse, tasks: {a: {action: std.fail}, b: {action: std.async_noop}, c: {requires: [a, b]}}}", params={"task_name": "c"}
+        "wf: {type: reverse, tasks: {a: {action: std.fail}, b: {action: std.async_noop}, c: {requires: [a, b]}}}",
+        params={"task_name": "c"},
     )
     assert p.state == "RUNNING"
     p.finish("b")
@@ -188,7 +205,9 @@ def test_reverse_with_an_unreachable_cycle_runs_nothing_and_succeeds() -> None:
 
 
 def test_executions_function_gives_maps() -> None:
-    p = play("wf: {output: {n: <% executions(root_execution_id => execution().id).len() %>}, tasks: {s: {workflow: sub}}}\nsub: {tasks: {t: {action: std.noop}}}")
+    p = play(
+        "wf: {output: {n: <% executions(root_execution_id => execution().id).len() %>}, tasks: {s: {workflow: sub}}}\nsub: {tasks: {t: {action: std.noop}}}"
+    )
     assert p.output == {"n": 1}
 
 

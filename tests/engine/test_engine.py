@@ -39,10 +39,14 @@ async def until(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
 
 async def upload(service: Service, text: str) -> None:
     document = read_workflows("version: '2.0'\n" + text)
-    await service.database.writing(definitions.save_workflows, document, definitions.Owner(PROJECT, time.time(), new_id), False)
+    await service.database.writing(
+        definitions.save_workflows, document, definitions.Owner(PROJECT, time.time(), new_id), False
+    )
 
 
-async def start(service: Service, name: str = "wf", given: dict[str, Any] | None = None, execution_id: str | None = None) -> str:
+async def start(
+    service: Service, name: str = "wf", given: dict[str, Any] | None = None, execution_id: str | None = None
+) -> str:
     made = await service.engine.create(name, "", given or {}, {}, "", PROJECT, execution_id)
     return made.id
 
@@ -116,7 +120,9 @@ async def test_lost_messages_of_each_kind_are_found_by_the_sweep() -> None:
             drop = {"left": 1}
             original = service.bus.publish
 
-            async def publish(queue: str, bodies: Any, lost: type = lost, drop: dict[str, int] = drop, original: Any = original) -> None:
+            async def publish(
+                queue: str, bodies: Any, lost: type = lost, drop: dict[str, int] = drop, original: Any = original
+            ) -> None:
                 from gregale.bus import decode
 
                 kept = []
@@ -193,7 +199,9 @@ async def test_a_swap_that_is_lost_is_decided_again_from_the_rows() -> None:
         await until(lambda: service.engine.cache.executions[execution_id].children)  # type: ignore[union-attr]
 
         def meddle(connection: Any) -> None:
-            connection.execute(executions.update().values(revision=executions.c.revision + 1, state_info="somebody was here"))
+            connection.execute(
+                executions.update().values(revision=executions.c.revision + 1, state_info="somebody was here")
+            )
 
         await service.database.writing(meddle)
         found = await service.engine.apply(execution_id, Stop("CANCELLED", "done"))
@@ -203,7 +211,10 @@ async def test_a_swap_that_is_lost_is_decided_again_from_the_rows() -> None:
 
 async def test_timers_wake_what_is_delayed() -> None:
     async with Service() as service:
-        await upload(service, "wf: {tasks: {a: {action: std.noop, wait-before: 1, on-success: t}, t: {action: std.async_noop, timeout: 1}}}")
+        await upload(
+            service,
+            "wf: {tasks: {a: {action: std.noop, wait-before: 1, on-success: t}, t: {action: std.async_noop, timeout: 1}}}",
+        )
         found = await finished(service, await start(service))
         by_name = {t.name: t for t in found.tasks.values()}
         assert 1.0 <= (by_name["a"].finished_at or 0) - (by_name["a"].started_at or 0) < 5
@@ -212,10 +223,15 @@ async def test_timers_wake_what_is_delayed() -> None:
 
 async def test_definitions_that_change_are_seen_by_the_next_call() -> None:
     async with Service() as service:
-        await upload(service, "wf: {output: {v: <% task(s).result.v %>}, tasks: {s: {workflow: sub}}}\nsub: {output: {v: old}, tasks: {t: {action: std.noop}}}")
+        await upload(
+            service,
+            "wf: {output: {v: <% task(s).result.v %>}, tasks: {s: {workflow: sub}}}\nsub: {output: {v: old}, tasks: {t: {action: std.noop}}}",
+        )
         assert (await finished(service, await start(service))).output == {"v": "old"}
         document = read_workflows("version: '2.0'\nsub: {output: {v: new}, tasks: {t: {action: std.noop}}}")
-        await service.database.writing(definitions.save_workflows, document, definitions.Owner(PROJECT, time.time(), new_id), True)
+        await service.database.writing(
+            definitions.save_workflows, document, definitions.Owner(PROJECT, time.time(), new_id), True
+        )
         assert (await finished(service, await start(service))).output == {"v": "new"}
 
 
@@ -231,7 +247,10 @@ async def test_a_graceful_stop_lets_running_actions_finish_and_the_next_start_go
 
     settings = ServiceSettings(database=f"sqlite:///{tmp_path}/g.sqlite")
     async with Service(settings, (from_function(slow),)) as service:
-        await upload(service, "wf: {output: {r: <% task(a).result %>}, tasks: {a: {action: slow, on-success: b}, b: {action: slow}}}")
+        await upload(
+            service,
+            "wf: {output: {r: <% task(a).result %>}, tasks: {a: {action: slow, on-success: b}, b: {action: slow}}}",
+        )
         execution_id = await start(service)
         await until(runs.exists)
     async with Service(settings, (from_function(slow),)) as service:
@@ -291,7 +310,10 @@ async def test_an_action_that_ends_its_task_by_timeout_stops_in_the_executor_too
 
 async def test_target_sends_an_action_to_the_executor_of_that_name() -> None:
     async with Service(ServiceSettings(name="here")) as service:
-        await upload(service, "wf: {tasks: {a: {action: std.noop, target: here}}}\nelse: {tasks: {a: {action: std.noop, target: elsewhere}}}")
+        await upload(
+            service,
+            "wf: {tasks: {a: {action: std.noop, target: here}}}\nelse: {tasks: {a: {action: std.noop, target: elsewhere}}}",
+        )
         assert (await finished(service, await start(service))).state == "SUCCESS"
         other = await start(service, "else")
         await until(lambda: service.bus.depth("actions.elsewhere") == 1)

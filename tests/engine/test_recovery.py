@@ -43,7 +43,9 @@ unsafe:
 """
 
 
-def test_fifty_kills_and_restarts_during_a_mixed_load_leave_every_execution_in_its_right_final_state(tmp_path: Path) -> None:
+def test_fifty_kills_and_restarts_during_a_mixed_load_leave_every_execution_in_its_right_final_state(
+    tmp_path: Path,
+) -> None:
     chance = random.Random(20260121)
     started: dict[str, str] = {}
     for cycle in range(CYCLES):

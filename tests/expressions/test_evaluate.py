@@ -72,7 +72,19 @@ def test_sets_and_iterators_become_lists() -> None:
     assert ev("<% $.l.select($ * 2) %>") == [2, 4]
 
 
-@pytest.mark.parametrize("text", ["<% $.zz %>", "{{ _.zz }}", "<% $.m.zz %>", "{{ _.m.zz }}", "<% nope() %>", "{{ nope() }}", "<% json_parse('{') %>", "<% data() %>"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<% $.zz %>",
+        "{{ _.zz }}",
+        "<% $.m.zz %>",
+        "{{ _.m.zz }}",
+        "<% nope() %>",
+        "{{ nope() }}",
+        "<% json_parse('{') %>",
+        "<% data() %>",
+    ],
+)
 def test_missing_keys_and_unknown_functions_are_errors(text: str) -> None:
     with pytest.raises(ExpressionError, match=r"Can not evaluate (YAQL|Jinja) expression \[expression=.*, error="):
         ev(text)
@@ -80,7 +92,15 @@ def test_missing_keys_and_unknown_functions_are_errors(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["<% $.foo() %>", "<% $.secret.foo.bar %>", "<% int($.secret) %>", "<% $.zz %>", "{{ _.secret.foo.bar }}", "<% $.secret + 1 %>", "<% json_parse($.secret) %>"],
+    [
+        "<% $.foo() %>",
+        "<% $.secret.foo.bar %>",
+        "<% int($.secret) %>",
+        "<% $.zz %>",
+        "{{ _.secret.foo.bar }}",
+        "<% $.secret + 1 %>",
+        "<% json_parse($.secret) %>",
+    ],
 )
 def test_secrets_never_appear_in_error_texts(text: str) -> None:
     with pytest.raises(ExpressionError) as e:
@@ -116,7 +136,18 @@ def test_no_expression_can_hang_an_engine(text: str, in_thread: bool, bounds: No
     assert time.monotonic() - started < 5
 
 
-@pytest.mark.parametrize("text", ["<% 'a' * 1000000000 %>", "<% pow(10, 100000000) %>", "{{ 'a' * 1000000000 }}", "{{ 10 ** 100000000 }}", "<% [1] * 1000000000 %>", "{{ range(1000000)|list }}", "<% repeat(1).toList() %>"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<% 'a' * 1000000000 %>",
+        "<% pow(10, 100000000) %>",
+        "{{ 'a' * 1000000000 }}",
+        "{{ 10 ** 100000000 }}",
+        "<% [1] * 1000000000 %>",
+        "{{ range(1000000)|list }}",
+        "<% repeat(1).toList() %>",
+    ],
+)
 def test_no_expression_can_eat_the_memory(text: str, bounds: None) -> None:
     with pytest.raises(ExpressionError):
         ev(text)
@@ -136,7 +167,9 @@ def bounds() -> Iterator[None]:
     expressions.configure(Settings())
 
 
-@pytest.mark.parametrize(("language", "text", "other"), [("yaql", "<% 1 %>", "{{ 1 }}"), ("jinja", "{{ 1 }}", "<% 1 %>")])
+@pytest.mark.parametrize(
+    ("language", "text", "other"), [("yaql", "<% 1 %>", "{{ 1 }}"), ("jinja", "{{ 1 }}", "<% 1 %>")]
+)
 def test_language_switch_off_refuses_at_upload_and_at_evaluation(language: str, text: str, other: str) -> None:
     expressions.configure(Settings(languages=frozenset({"yaql", "jinja"} - {language})))
     try:

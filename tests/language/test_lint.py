@@ -29,7 +29,12 @@ def flow(tasks: str, more: str = "") -> dict[str, str]:
         ("a: {action: std.echo output=-5}", "", "inline-value", "is dropped"),
         ("a: {action: std.echo output=1, input: {output: 2}}", "", "inline-wins", "wins"),
         ("a: {on-success: fail msg=word}", "", "inline-value", "msg=word"),
-        ("a: {action: std.noop}", "task-defaults: {on-error: {publish: {branch: {x: 1}}}},", "default-publish", "never applied"),
+        (
+            "a: {action: std.noop}",
+            "task-defaults: {on-error: {publish: {branch: {x: 1}}}},",
+            "default-publish",
+            "never applied",
+        ),
         ("a: {publish: {x: 1}, on-success: {publish: {branch: {x: 2}}}}", "", "publish-priority", "task's own publish"),
         ("a: {publish: {x: 1}, on-complete: {publish: {branch: {x: 2}}}}", "", "publish-priority", "on-complete wins"),
         ("a: {on-success: {publish: {atomic: {x: 1}}}}", "", "atomic", "ignored"),
@@ -48,11 +53,26 @@ def flow(tasks: str, more: str = "") -> dict[str, str]:
         ("a: {on-success: b, on-complete: b}, b: {action: std.noop}", "", "runs-twice", "runs twice"),
         ("a: {on-success: [fail, b]}, b: {action: std.noop}", "", "after-end", "never happens"),
         ("a: {action: std.noop}, b: {on-success: c}, c: {on-success: b}", "", "never-runs", "can never run"),
-        ("a: {on-success: b, on-error: c}, b: {on-success: j}, c: {on-success: j}, j: {join: all}", "", "join-never-met", "exclude each other"),
-        ("a: {on-success: j}, j: {join: all, on-success: b}, b: {on-success: j}", "", "join-never-met", "after the join itself"),
+        (
+            "a: {on-success: b, on-error: c}, b: {on-success: j}, c: {on-success: j}, j: {join: all}",
+            "",
+            "join-never-met",
+            "exclude each other",
+        ),
+        (
+            "a: {on-success: j}, j: {join: all, on-success: b}, b: {on-success: j}",
+            "",
+            "join-never-met",
+            "after the join itself",
+        ),
         ("s: {on-success: a}, a: {on-success: b}, b: {on-success: a}", "", "endless-loop", "no exit"),
         ("a: {publish: {x: <% $.nope %>}}", "", "unknown-variable", "nothing declares or publishes 'nope'"),
-        ("a: {publish: {x: 1}}, b: {publish: {y: <% $.x %>}}", "", "unknown-variable", "no path to this place publishes it"),
+        (
+            "a: {publish: {x: 1}}, b: {publish: {y: <% $.x %>}}",
+            "",
+            "unknown-variable",
+            "no path to this place publishes it",
+        ),
         ("a: {publish: {y: '{{ _.nope }}'}}", "", "unknown-variable", "nope"),
     ],
 )
@@ -69,7 +89,9 @@ def test_lint_of_reverse_cycles_and_versions() -> None:
 
 
 def test_lint_of_sub_workflow_calls_within_the_document() -> None:
-    found = warnings("wf: {tasks: {a: {workflow: sub y=1}, b: {workflow: subb}}}\nsub: {input: [x], tasks: {t: {action: std.noop}}}")
+    found = warnings(
+        "wf: {tasks: {a: {workflow: sub y=1}, b: {workflow: subb}}}\nsub: {input: [x], tasks: {t: {action: std.noop}}}"
+    )
     assert "declares no input 'y'" in found["undeclared-input"]
     assert "needs the input x" in found["missing-input"]
     assert "did you mean 'sub'?" in found["unknown-workflow"]

@@ -17,7 +17,9 @@ def errors(text: str, kind: Any = None) -> list[str]:
 
 def task(body: str) -> list[str]:
     """Errors of a direct workflow with task `t` of this body, beside tasks `a` and `b` that lead to it."""
-    return errors(f"version: '2.0'\nwf:\n  tasks:\n    a: {{on-success: [t, b]}}\n    b: {{on-success: t}}\n    t: {{{body}}}\n")
+    return errors(
+        f"version: '2.0'\nwf:\n  tasks:\n    a: {{on-success: [t, b]}}\n    b: {{on-success: t}}\n    t: {{{body}}}\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -173,7 +175,10 @@ def test_schema_vocabulary_of_a_document(text: str, phrase: str | None) -> None:
     ("body", "phrase"),
     [
         ("base: std.echo", None),
-        ("base: std.echo output='x', base-input: {output: y}, input: [a, {b: 1}], output: {x: <% $ %>}, tags: [t], description: d", None),
+        (
+            "base: std.echo output='x', base-input: {output: y}, input: [a, {b: 1}], output: {x: <% $ %>}, tags: [t], description: d",
+            None,
+        ),
         ("input: [a]", "'base' is a required property"),
         ("base: std.echo, foo: 1", "Additional properties"),
         ("base: std.echo, base-input: {x: <% $. %>}", "Not a YAQL"),
@@ -200,7 +205,10 @@ def test_schema_vocabulary_of_an_adhoc_action(body: str, phrase: str | None) -> 
         ("{name: wb, version: '3.0'}", "Unsupported DSL version"),
         ("{version: '2.0', workflows: {w: {tasks: {t: {action: std.noop}}}}}", "'name' is a required property"),
         ("{name: wb, version: '2.0', foo: 1}", "Additional properties"),
-        ("{name: wb, version: '2.0', workflows: {'a.b': {tasks: {t: {action: std.noop}}}}}", "not a valid name in a workbook"),
+        (
+            "{name: wb, version: '2.0', workflows: {'a.b': {tasks: {t: {action: std.noop}}}}}",
+            "not a valid name in a workbook",
+        ),
         ("{name: wb, version: '2.0', actions: {a: {input: [x]}}}", "'base' is a required property"),
     ],
 )
@@ -226,10 +234,14 @@ def test_name_checks_of_a_workflow(name: str, phrase: str | None) -> None:
     assert (found == []) if phrase is None else any(phrase in m for m in found)
 
 
-@pytest.mark.parametrize(("length", "join", "ok"), [(255, False, True), (256, False, False), (208, True, True), (209, True, False)])
+@pytest.mark.parametrize(
+    ("length", "join", "ok"), [(255, False, True), (256, False, False), (208, True, True), (209, True, False)]
+)
 def test_name_checks_of_tasks_and_joins(length: int, join: bool, ok: bool) -> None:
     name = "t" * length
-    found = errors(f"version: '2.0'\nwf: {{tasks: {{a: {{on-success: {name}}}, {name}: {{{'join: all' if join else 'action: std.noop'}}}}}}}\n")
+    found = errors(
+        f"version: '2.0'\nwf: {{tasks: {{a: {{on-success: {name}}}, {name}: {{{'join: all' if join else 'action: std.noop'}}}}}}}\n"
+    )
     assert (found == []) is ok
 
 
@@ -260,18 +272,25 @@ def test_multi_workflow_document_keeps_each_as_its_own_text_with_the_order_of_ke
     text = "version: '2.0'\nb: {tasks: {z: {action: std.noop}, a: {action: std.noop}}}\na: {tasks: {t: {action: std.noop}}}\n"
     document = read_workflows(text)
     assert [w.name for w in document.workflows] == ["b", "a"]
-    assert document.texts["b"] == "version: '2.0'\nb:\n  tasks:\n    z:\n      action: std.noop\n    a:\n      action: std.noop\n"
+    assert (
+        document.texts["b"]
+        == "version: '2.0'\nb:\n  tasks:\n    z:\n      action: std.noop\n    a:\n      action: std.noop\n"
+    )
     single = "version: '2.0'\n# a comment\nb: {tasks: {z: {action: std.noop}}}\n"
     assert read_workflows(single).texts["b"] == single
 
 
 def test_anchors_aliases_and_at_signs_are_plain_text_and_the_last_duplicate_key_wins() -> None:
-    document = read_workflows("version: '2.0'\nwf: {vars: {a: &x 1, b: *x, c: '@y', d: 1, d: 2}, tasks: {t: {action: std.noop}}}")
+    document = read_workflows(
+        "version: '2.0'\nwf: {vars: {a: &x 1, b: *x, c: '@y', d: 1, d: 2}, tasks: {t: {action: std.noop}}}"
+    )
     assert document.workflows[0].vars == {"a": "&x 1", "b": "*x", "c": "@y", "d": 2}
 
 
 def test_dates_stay_text_and_numbers_and_booleans_are_read() -> None:
-    document = read_workflows("version: '2.0'\nwf: {vars: {a: 2026-01-31, b: 1.5, c: yes, d: ~, e: 0x10}, tasks: {t: {action: std.noop}}}")
+    document = read_workflows(
+        "version: '2.0'\nwf: {vars: {a: 2026-01-31, b: 1.5, c: yes, d: ~, e: 0x10}, tasks: {t: {action: std.noop}}}"
+    )
     assert document.workflows[0].vars == {"a": "2026-01-31", "b": 1.5, "c": True, "d": None, "e": 16}
 
 
@@ -309,14 +328,22 @@ def test_a_thousand_errors_stay_a_thousand() -> None:
 
 
 def test_a_large_document_is_read_in_linear_time() -> None:
-    text = "version: '2.0'\nwf:\n  tasks:\n" + "".join(f"    t{i}: {{on-success: t{i + 1}}}\n" for i in range(5000)) + "    t5000: {action: std.noop}\n"
+    text = (
+        "version: '2.0'\nwf:\n  tasks:\n"
+        + "".join(f"    t{i}: {{on-success: t{i + 1}}}\n" for i in range(5000))
+        + "    t5000: {action: std.noop}\n"
+    )
     assert len(read_workflows(text).workflows[0].tasks) == 5001
 
 
 def test_readers_give_specs_with_defaults_and_inline_forms_resolved() -> None:
-    [action] = read_actions("{version: '2.0', a: {base: std.http url='x' timeout=3, base-input: {timeout: 9, method: GET}}}").actions
+    [action] = read_actions(
+        "{version: '2.0', a: {base: std.http url='x' timeout=3, base-input: {timeout: 9, method: GET}}}"
+    ).actions
     assert action.base_input == {"timeout": 3, "method": "GET", "url": "x"}
-    book = read_workbook("{name: wb, version: '2.0', description: d, tags: [x], workflows: {w: {tasks: {t: {action: std.noop}}}}}")
+    book = read_workbook(
+        "{name: wb, version: '2.0', description: d, tags: [x], workflows: {w: {tasks: {t: {action: std.noop}}}}}"
+    )
     assert (book.name, book.tags, list(book.workflows)) == ("wb", ("x",), ["w"])
     spec = book.workflows["w"].tasks["t"]
     assert (spec.action, spec.policies.safe_rerun, spec.keep_result) == ("std.noop", False, True)
@@ -331,7 +358,15 @@ def test_the_json_schema_agrees_with_the_reader() -> None:
     schema = json_schema()
     jsonschema.Draft202012Validator.check_schema(schema)
     checker = jsonschema.Draft202012Validator(schema)
-    good = ["version: '2.0'\nwf: {tasks: {t: {action: std.noop, on-success: [{x: <% 1 %>}], retry: {count: 1, delay: 1}}, x: {join: all}}}", "{name: wb, version: '2.0', workflows: {w: {type: reverse, tasks: {t: {requires: [t]}}}}}"]
-    bad = ["version: '2.0'\nwf: {tasks: {t: {acton: std.noop}}}", "wf: {tasks: {t: {action: std.noop}}}", "{name: wb, version: '2.0', foo: 1}", "version: '2.0'\nwf: {tasks: {t: {wait-before: soon}}}"]
+    good = [
+        "version: '2.0'\nwf: {tasks: {t: {action: std.noop, on-success: [{x: <% 1 %>}], retry: {count: 1, delay: 1}}, x: {join: all}}}",
+        "{name: wb, version: '2.0', workflows: {w: {type: reverse, tasks: {t: {requires: [t]}}}}}",
+    ]
+    bad = [
+        "version: '2.0'\nwf: {tasks: {t: {acton: std.noop}}}",
+        "wf: {tasks: {t: {action: std.noop}}}",
+        "{name: wb, version: '2.0', foo: 1}",
+        "version: '2.0'\nwf: {tasks: {t: {wait-before: soon}}}",
+    ]
     assert all(checker.is_valid(yaml.safe_load(text)) for text in good)
     assert not any(checker.is_valid(yaml.safe_load(text)) for text in bad)

@@ -29,7 +29,11 @@ from gregale.language.shorthand import MalformedShorthand, command, with_items
         ("std.http url=http://h/?a=1", "std.http", {"a": 1}),
         ("<% $.name %> a=1", "<% $.name %>", {"a": 1}),
         ("my-act a-b=1 c_d=2", "my-act", {"a-b": 1, "c_d": 2}),
-        ('std.http url="http://svc/x?a=1" timeout=5 params=<% $.q %>', "std.http", {"url": "http://svc/x?a=1", "timeout": 5, "params": "<% $.q %>"}),
+        (
+            'std.http url="http://svc/x?a=1" timeout=5 params=<% $.q %>',
+            "std.http",
+            {"url": "http://svc/x?a=1", "timeout": 5, "params": "<% $.q %>"},
+        ),
     ],
 )
 def test_inline_parser_table_value_for_value(text: str, name: str, params: dict[str, Any]) -> None:
@@ -46,7 +50,7 @@ def test_inline_parser_refuses_what_has_no_name() -> None:
     [
         ("i in <% $.x %>", ("i", "<% $.x %>")),
         ("i in {{ _.x }}", ("i", "{{ _.x }}")),
-        ("my-i in [1, \"a\"]", ("my-i", [1, "a"])),
+        ('my-i in [1, "a"]', ("my-i", [1, "a"])),
         ("i in <% $.x %> and more", ("i", "<% $.x %>")),
     ],
 )
@@ -61,14 +65,18 @@ def test_with_items_parser_refuses_bad_json_and_bad_forms(text: str) -> None:
 
 
 def test_the_same_variable_twice_keeps_the_last_source() -> None:
-    [wf] = read_workflows("version: '2.0'\nwf: {tasks: {t: {with-items: ['i in <% $.a %>', 'i in <% $.b %>']}}}").workflows
+    [wf] = read_workflows(
+        "version: '2.0'\nwf: {tasks: {t: {with-items: ['i in <% $.a %>', 'i in <% $.b %>']}}}"
+    ).workflows
     assert wf.tasks["t"].with_items == {"i": "<% $.b %>"}
 
 
 def test_retry_string_equals_the_map_form() -> None:
     text = "version: '2.0'\nwf: {{tasks: {{t: {{retry: {}}}}}}}"
     short = read_workflows(text.format("count=3 delay=5 break-on=<% $.x = 1 %> continue-on=<% $.y %>")).workflows[0]
-    long = read_workflows(text.format("{count: 3, delay: 5, break-on: <% $.x = 1 %>, continue-on: <% $.y %>}")).workflows[0]
+    long = read_workflows(
+        text.format("{count: 3, delay: 5, break-on: <% $.x = 1 %>, continue-on: <% $.y %>}")
+    ).workflows[0]
     assert short.tasks["t"].policies == long.tasks["t"].policies
 
 
@@ -85,7 +93,9 @@ def test_retry_string_equals_the_map_form() -> None:
     ],
 )
 def test_transitions_every_row_of_the_table(clause: str, expected: list[Any]) -> None:
-    [wf] = read_workflows(f"version: '2.0'\nwf: {{tasks: {{t: {{on-success: {clause}}}, a: {{action: std.noop}}, b: {{action: std.noop}}}}}}").workflows
+    [wf] = read_workflows(
+        f"version: '2.0'\nwf: {{tasks: {{t: {{on-success: {clause}}}, a: {{action: std.noop}}, b: {{action: std.noop}}}}}}"
+    ).workflows
     assert [(t.target, t.guard) for t in wf.tasks["t"].clause("on-success").transitions] == expected
 
 
@@ -95,12 +105,14 @@ def test_transitions_every_row_of_the_table(clause: str, expected: list[Any]) ->
         ("- fail msg='quota hit'", "fail", {"msg": "quota hit"}, None),
         ("- fail(msg='quota hit'): <% $.x %>", "fail", {"msg": "quota hit"}, "<% $.x %>"),
         ("- 'fail(msg=\"x\")': <% $.x %>", "fail", {"msg": "x"}, "<% $.x %>"),
-        ("- pause msg=\"waiting for <% $.who %>\"", "pause", {"msg": "waiting for <% $.who %>"}, None),
+        ('- pause msg="waiting for <% $.who %>"', "pause", {"msg": "waiting for <% $.who %>"}, None),
         ("- succeed", "succeed", {}, None),
         ("- fail msg=word", "fail", {}, None),
     ],
 )
-def test_engine_commands_in_either_spelling(item: str, command_name: str, params: dict[str, Any], guard: str | None) -> None:
+def test_engine_commands_in_either_spelling(
+    item: str, command_name: str, params: dict[str, Any], guard: str | None
+) -> None:
     [wf] = read_workflows(f"version: '2.0'\nwf:\n  tasks:\n    t:\n      on-complete:\n        {item}\n").workflows
     [found] = wf.tasks["t"].clause("on-complete").transitions
     assert (found.target, found.params, found.guard, found.is_command) == (command_name, params, guard, True)

@@ -160,7 +160,12 @@ def test_workbook_members_are_stored_by_their_full_name_and_updated_by_a_second_
 
 
 def test_adhoc_actions_are_stored_with_the_input_as_shown(database: Database) -> None:
-    [row] = database.write(definitions.save_actions, read_actions("{version: '2.0', a: {base: std.noop, input: [s, {d: 5}, {z: q}]}}"), owner(), False)
+    [row] = database.write(
+        definitions.save_actions,
+        read_actions("{version: '2.0', a: {base: std.noop, input: [s, {d: 5}, {z: q}]}}"),
+        owner(),
+        False,
+    )
     assert row.input == 's, d=5, z="q"'
 
 
@@ -184,7 +189,16 @@ def test_pages_follow_markers_in_both_directions_without_loss(database: Database
 
 @pytest.mark.parametrize(
     ("condition", "expected"),
-    [("eq:RUNNING", 1), ("RUNNING", 1), ("neq:RUNNING", 1), ("in:RUNNING,ERROR", 2), ("nin:RUNNING,ERROR", 0), ("has:UNN", 1), ("gt:ERROR", 1), ("lte:ERROR", 1)],
+    [
+        ("eq:RUNNING", 1),
+        ("RUNNING", 1),
+        ("neq:RUNNING", 1),
+        ("in:RUNNING,ERROR", 2),
+        ("nin:RUNNING,ERROR", 0),
+        ("has:UNN", 1),
+        ("gt:ERROR", 1),
+        ("lte:ERROR", 1),
+    ],
 )
 def test_filters_have_operators(database: Database, condition: str, expected: int) -> None:
     stored(database)

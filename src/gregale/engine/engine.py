@@ -5,11 +5,8 @@ from __future__ import annotations
 import asyncio
 import heapq
 import logging
-from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any
-
-import msgspec
 
 from gregale.bus import ActionFinished, Bus, Delivery, RunActionMessage, StartMessage, Unreadable, decode, encode
 from gregale.bus.messages import ENGINE, actions_queue
@@ -19,7 +16,6 @@ from gregale.core import (
     Decision,
     Event,
     Execution,
-    Missing,
     NotFound,
     Rejected,
     RunAction,
@@ -30,31 +26,19 @@ from gregale.core import (
     TimerFired,
     Work,
     create_execution,
-    decide,
 )
 from gregale.core.work import Command
 from gregale.engine import standalone
+from gregale.engine.deciding import Decided, Decider
+from gregale.engine.inbox import Inbox, Job
 from gregale.engine.settings import EngineSettings
 from gregale.engine.sweep import Sweeper
-from gregale.engine.view import Cache, CachedView, answer
+from gregale.engine.view import Cache, answer
 from gregale.store import Database, SwapLost, commit, definitions, search
 
 log = logging.getLogger("gregale.engine")
 
-_MAX_QUESTIONS = 10_000
-_MAX_SWAPS_LOST = 50
-
-
-class Job(msgspec.Struct, eq=False):
-    """Something to decide: an event for an execution, or a new execution. `done` gets the outcome, `delivery` the ack."""
-
-    root_id: str
-    execution_id: str
-    event: Event | None
-    create: Callable[[Decision], Work] | None = None
-    delivery: Delivery | None = None
-    done: asyncio.Future[Execution] | None = None
-    failed: int = 0
+_MAX_TRIES = 50
 
 
 class Engine:
@@ -79,8 +63,8 @@ class Engine:
         self.swaps_lost = 0
         self.poisoned = 0
         self.registry = registry
-        self._jobs: deque[Job] = deque()
-        self._wake = asyncio.Event()
+        self._inbox = Inbox()
+        self._decider = Decider(database, self.cache, clock, new_id, self.settings.core, self._refuse)
         self._busy: set[str] = set()
         self._timers: list[tuple[float, int, str, Timer]] = []
         self._timer_count = 0
@@ -104,8 +88,8 @@ class Engine:
         """Finish what is being handled, then let go."""
         self._stopping = True
         await self._consumer.close()
-        while self._jobs or self._busy:
-            self._wake.set()
+        while self._inbox or self._busy:
+            self._inbox.wake.set()
             await asyncio.sleep(0.005)
         for task in self._tasks:
             task.cancel()
@@ -139,6 +123,8 @@ class Engine:
         if definition is None:
             raise NotFound(f"Workflow not found [workflow_identifier={identifier}, namespace={namespace}]")
         new_id = execution_id or self.new_id()
+        if execution_id is None:
+            self.cache.executions[new_id] = None  # nobody else can know an id that was made just now
         done: asyncio.Future[Execution] = asyncio.get_running_loop().create_future()
 
         def make(decision: Decision) -> Work:
@@ -155,8 +141,7 @@ class Engine:
             self.cache.forget(gone)
 
     def submit(self, job: Job) -> None:
-        self._jobs.append(job)
-        self._wake.set()
+        self._inbox.put(job)
 
     async def _root_of(self, execution_id: str) -> str:
         cached = self.cache.executions.get(execution_id)
@@ -203,82 +188,18 @@ class Engine:
     async def _work(self) -> None:
         while True:
             await self._slots.acquire()
-            groups = self._take()
-            while not groups:
-                self._wake.clear()
-                await self._wake.wait()
-                groups = self._take()
+            while not (groups := self._inbox.take(self.settings.batch, self.settings.per_tree, self._busy)):
+                self._inbox.wake.clear()
+                await self._inbox.wake.wait()
             self._busy.update(groups)
             try:
-                decided = await self._decide_all(groups)
+                decided = await self._decider.decide(groups, self.registry)
             except Exception:
                 log.exception("a batch could not be decided; its events are tried again")
                 decided = []
+                await asyncio.sleep(0.1)
                 await self._again([job for jobs in groups.values() for job in jobs], groups)
             self._spawn(self._finish(groups, decided))
-
-    def _take(self) -> dict[str, list[Job]]:
-        """Events at hand by tree, in turn, leaving trees alone that are being committed."""
-        groups: dict[str, list[Job]] = {}
-        kept: list[Job] = []
-        taken = 0
-        while self._jobs and taken < self.settings.batch:
-            job = self._jobs.popleft()
-            if job.root_id in self._busy:
-                kept.append(job)
-            else:
-                groups.setdefault(job.root_id, []).append(job)
-                taken += 1
-        self._jobs.extendleft(reversed(kept))
-        return groups
-
-    async def _decide_all(self, groups: dict[str, list[Job]]) -> list[tuple[Decision, list[Job]]]:
-        self.cache.seen(await self.database.reading(definitions.change_number))
-        transient: dict[tuple[Any, ...], Any] = {}
-        waiting = dict(groups)
-        decided = []
-        while waiting:
-            questions: list[tuple[Any, ...]] = []
-            for root_id, jobs in list(waiting.items()):
-                outcome = self._decide(jobs, transient, questions)
-                if outcome is not None:
-                    decided.append(outcome)
-                    del waiting[root_id]
-            if questions:
-                await self._learn(list(dict.fromkeys(questions)), transient)
-        return decided
-
-    def _decide(
-        self, jobs: list[Job], transient: dict[tuple[Any, ...], Any], questions: list[tuple[Any, ...]]
-    ) -> tuple[Decision, list[Job]] | None:
-        """Decide the events of one tree. None when something must be loaded first."""
-        while True:
-            view = CachedView(self.cache, self.registry, transient)
-            decision = Decision(view, self.clock(), self.new_id, self.settings.core)
-            for job in jobs:
-                try:
-                    if job.create is not None:
-                        self._create(decision, job)
-                    elif job.event is not None:
-                        decide(decision, job.execution_id, job.event)
-                except Missing as e:
-                    questions.append(e.question)
-                    return None
-                except (
-                    Exception
-                ) as e:  # Rejected: the caller's; anything else: a fault of ours, set aside with its reason
-                    jobs.remove(job)
-                    self._refuse(job, e)
-                    break
-            else:
-                return decision, jobs
-
-    def _create(self, decision: Decision, job: Job) -> None:
-        """A start with an id that exists gives the execution that has it (spec 4.1)."""
-        assert job.create is not None
-        if job.execution_id in decision.works or decision.view.execution(job.execution_id) is not None:
-            return
-        job.create(decision)
 
     def _refuse(self, job: Job, error: Exception) -> None:
         if job.done is not None:
@@ -303,23 +224,7 @@ class Engine:
             else:
                 job.delivery.reject(f"{type(error).__name__}: {error}")
 
-    async def _learn(self, questions: list[tuple[Any, ...]], transient: dict[tuple[Any, ...], Any]) -> None:
-        found = await self.database.reading(answer, questions[:_MAX_QUESTIONS], self.settings.core.deep_merge)
-        for question, value in found.items():
-            if question[0] == "execution":
-                if value is None:
-                    self.cache.executions[question[1]] = None
-                else:
-                    self.cache.keep(value)
-            elif question[0] in ("tasks", "executions", "subtree"):
-                transient[question] = value
-                if question[0] == "subtree":
-                    for execution in value:
-                        self.cache.executions.setdefault(execution.id, execution)
-            else:
-                self.cache.answers[question] = value
-
-    async def _finish(self, groups: dict[str, list[Job]], decided: list[tuple[Decision, list[Job]]]) -> None:
+    async def _finish(self, groups: dict[str, list[Job]], decided: Decided) -> None:
         """Commit, publish, acknowledge; in this order."""
         try:
             works = [w for decision, _ in decided for w in decision.works.values() if w.changed()]
@@ -351,19 +256,21 @@ class Engine:
         finally:
             self._busy.difference_update(groups)
             self._slots.release()
-            self._wake.set()
+            self._inbox.wake.set()
 
     async def _again(self, jobs: list[Job], groups: dict[str, list[Job]], error: Exception | None = None) -> None:
         """Forget what was known of these trees and decide their events again from the rows."""
         for execution_id, execution in list(self.cache.executions.items()):
             if execution is None or execution.root_id in groups:
                 self.cache.forget(execution_id)
-        for job in reversed(jobs):
+        again = []
+        for job in jobs:
             job.failed += 1
-            if job.failed > _MAX_SWAPS_LOST:
+            if job.failed > _MAX_TRIES:
                 self._refuse(job, error or RuntimeError("could not be committed"))
             else:
-                self._jobs.appendleft(job)
+                again.append(job)
+        self._inbox.put_back(again)
 
     def _remember(self, work: Work) -> None:
         execution = work.execution

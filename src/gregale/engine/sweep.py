@@ -11,6 +11,7 @@ from gregale.bus.messages import actions_queue
 from gregale.core import ActionDone, Start, Sweep, Timer
 from gregale.core.scope import shown_time
 from gregale.engine import standalone
+from gregale.engine.inbox import Job
 from gregale.store import rows, sweep
 
 if TYPE_CHECKING:
@@ -56,8 +57,6 @@ class Sweeper:
 
     async def _unstarted(self, before: float) -> None:
         """A start message was lost: created executions that nobody has started."""
-        from gregale.engine.engine import Job
-
         found = await self._engine.database.reading(sweep.unstarted, before)
         for execution_id, root_id in found:
             self._engine.submit(Job(root_id, execution_id, Start()))
@@ -76,8 +75,6 @@ class Sweeper:
 
     async def _abandoned(self) -> None:
         """An executor is gone: what is safe to run again is freed, the rest ends as lost, with the reason."""
-        from gregale.engine.engine import Job
-
         engine = self._engine
         found = await engine.database.reading(sweep.abandoned, engine.clock() - engine.settings.heartbeat_timeout)
         safe = [row.id for row in found if row.safe_rerun]
@@ -95,8 +92,6 @@ class Sweeper:
 
     async def _idle(self, before: float) -> None:
         """Nothing is in flight in a running execution: look whether a join, a parent or its end was missed."""
-        from gregale.engine.engine import Job
-
         found = await self._engine.database.reading(sweep.idle, before)
         for execution_id, root_id in found:
             self._engine.submit(Job(root_id, execution_id, Sweep()))

@@ -97,7 +97,9 @@ def _losers(connection: Connection, group: list[dict[str, Any]]) -> list[str]:
     found = {
         row.id: row
         for row in connection.execute(
-            sa.select(executions.c.id, executions.c.revision, executions.c.state).where(executions.c.id.in_(list(wanted)))
+            sa.select(executions.c.id, executions.c.revision, executions.c.state).where(
+                executions.c.id.in_(list(wanted))
+            )
         )
     }
     return [

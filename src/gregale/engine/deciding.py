@@ -1,0 +1,102 @@
+"""Deciding a batch in memory: what the core has to know is loaded, what it refuses is set apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from gregale.core import ActionInfo, Decision, Missing, Settings, decide
+from gregale.engine.inbox import Job
+from gregale.engine.view import Cache, CachedView, answer
+from gregale.store import Database, definitions
+
+_MAX_QUESTIONS = 10_000
+
+Decided = list[tuple[Decision, list[Job]]]
+
+
+class Decider:
+    """`refuse` is told of each job that the core would not or could not decide."""
+
+    def __init__(
+        self,
+        database: Database,
+        cache: Cache,
+        clock: Callable[[], float],
+        new_id: Callable[[], str],
+        settings: Settings,
+        refuse: Callable[[Job, Exception], None],
+    ):
+        self._database = database
+        self._cache = cache
+        self._clock = clock
+        self._new_id = new_id
+        self._settings = settings
+        self._refuse = refuse
+
+    async def decide(self, groups: dict[str, list[Job]], registry: Callable[[str], ActionInfo | None]) -> Decided:
+        """One decision per tree, with the jobs that are in it."""
+        self._cache.seen(await self._database.reading(definitions.change_number))
+        transient: dict[tuple[Any, ...], Any] = {}
+        waiting = dict(groups)
+        decided: Decided = []
+        while waiting:
+            questions: list[tuple[Any, ...]] = []
+            view = CachedView(self._cache, registry, transient)
+            for root_id, jobs in list(waiting.items()):
+                outcome = self._tree(list(jobs), view, questions)
+                if outcome is not None:
+                    decided.append(outcome)
+                    del waiting[root_id]
+            if questions:
+                await self._learn(list(dict.fromkeys(questions)), transient)
+        return decided
+
+    def _tree(
+        self, jobs: list[Job], view: CachedView, questions: list[tuple[Any, ...]]
+    ) -> tuple[Decision, list[Job]] | None:
+        """Decide the jobs of one tree. None when something must be loaded first."""
+        refused: list[tuple[Job, Exception]] = []
+        while True:
+            decision = Decision(view, self._clock(), self._new_id, self._settings)
+            failed = None
+            for job in jobs:
+                try:
+                    _one(decision, job)
+                except Missing as e:
+                    questions.append(e.question)
+                    return None
+                except Exception as e:  # a refusal, or a fault of ours: the others are decided without it
+                    failed = job
+                    refused.append((job, e))
+                    break
+            if failed is None:
+                for job, error in refused:
+                    self._refuse(job, error)
+                return decision, jobs
+            jobs.remove(failed)
+
+    async def _learn(self, questions: list[tuple[Any, ...]], transient: dict[tuple[Any, ...], Any]) -> None:
+        found = await self._database.reading(answer, questions[:_MAX_QUESTIONS], self._settings.deep_merge)
+        for question, value in found.items():
+            if question[0] == "execution":
+                if value is None:
+                    self._cache.executions[question[1]] = None
+                else:
+                    self._cache.keep(value)
+            elif question[0] in ("tasks", "executions", "subtree"):
+                transient[question] = value
+                if question[0] == "subtree":
+                    for execution in value:
+                        self._cache.executions.setdefault(execution.id, execution)
+            else:
+                self._cache.answers[question] = value
+
+
+def _one(decision: Decision, job: Job) -> None:
+    if job.event is not None:
+        decide(decision, job.execution_id, job.event)
+    elif job.create is not None:
+        known = job.execution_id in decision.works or decision.view.execution(job.execution_id) is not None
+        if not known:  # a start with an id that exists gives the execution that has it (spec 4.1)
+            job.create(decision)
