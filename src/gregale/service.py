@@ -57,7 +57,7 @@ class Service(AbstractAsyncContextManager["Service"]):
 
     async def __aenter__(self) -> Service:
         """Raises StoreError when the database cannot be used."""
-        sys.setrecursionlimit(max(sys.getrecursionlimit(), 20_000))  # deep trees of sub-workflows end in one decision
+        sys.setrecursionlimit(max(sys.getrecursionlimit(), 6_000))  # deep trees of sub-workflows end in one decision
         self.database.hold()
         upgrade(self.database)
         name = self.settings.name or socket.gethostname()
@@ -102,8 +102,8 @@ class Service(AbstractAsyncContextManager["Service"]):
         wait: bool = False,
         target: str | None = None,
         timeout: int | None = None,
-    ) -> dict[str, Any] | str:
-        """Run an action of its own (language spec 7.3): the record of one that is not stored, or the id of one that is.
+    ) -> Any:
+        """Run an action of its own (language spec 7.3): a map for one that is not stored, else its row.
 
         Raises InvalidInput.
         """

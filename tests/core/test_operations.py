@@ -415,3 +415,15 @@ def test_integrity_a_lost_completion_is_recovered_by_the_sweep() -> None:
     before = p.execution
     p.apply(Sweep())
     assert p.execution is before  # a sweep of something in order changes nothing
+
+
+def test_a_task_that_failed_the_workflow_by_itself_keeps_no_join_waiting_after_a_rerun_of_another() -> None:
+    p = play(
+        "wf: {tasks: {a: {action: std.noop, on-success: j}, b: {action: std.async_noop, publish: {x: <% $.nope %>}, on-success: j}, j: {join: all}}}",
+        outcomes={"a": [Error(), "ok"]},
+    )
+    p.finish("b")
+    assert p.states() == {"a": "ERROR", "b": "ERROR"}
+    p.apply(Rerun(p.task("a").id))
+    assert p.states() == {"a": "SUCCESS", "b": "ERROR", "j": "ERROR"}
+    assert p.state == "ERROR"

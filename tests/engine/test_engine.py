@@ -340,3 +340,48 @@ async def test_blocking_functions_run_in_threads_and_heartbeats_go_on(tmp_path: 
         await until(beats)
         assert (await finished(service, execution_id)).state == "SUCCESS"
     del tmp_path
+
+
+async def test_cancelling_a_running_action_stops_it_and_reports_a_cancellation() -> None:
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    @action("long")
+    async def long() -> None:
+        begun.set()
+        try:
+            await asyncio.sleep(600)
+        finally:
+            ended.set()
+
+    async with Service(actions=(from_function(long),)) as service:
+        await upload(service, "wf: {tasks: {a: {action: long}}}")
+        execution_id = await start(service)
+        await asyncio.wait_for(begun.wait(), 20)
+        [child] = (await stored(service, execution_id)).children.values()
+        service.executor.cancel(child.id)
+        found = await finished(service, execution_id)
+        assert (found.state, found.state_info, ended.is_set()) == ("CANCELLED", "Cancelled tasks: a", True)
+
+
+async def test_a_description_given_while_it_runs_stays() -> None:
+    from gregale.store import search
+
+    async with Service() as service:
+        await upload(service, "wf: {tasks: {a: {action: std.async_noop}}}")
+        execution_id = await start(service)
+        await service.database.writing(search.describe, execution_id, "mine")
+        await service.engine.apply(execution_id, Stop("CANCELLED", "x"))
+        assert (await stored(service, execution_id)).description == "mine"
+
+
+async def test_a_huge_execution_does_not_starve_a_small_one() -> None:
+    async with Service() as service:
+        await upload(
+            service,
+            'big: {tasks: {a: {with-items: "i in <% range(0, 3000) %>", action: std.noop}}}\nsmall: {tasks: {a: {on-success: b}, b: {on-success: c}, c: {action: std.noop}}}',
+        )
+        big = await start(service, "big")
+        await until(lambda: len(service.engine.cache.executions[big].children) == 3000)  # type: ignore[union-attr]
+        await finished(service, await start(service, "small"))
+        assert not (await stored(service, big)).state.completed
+        assert (await finished(service, big, 60)).state == "SUCCESS"

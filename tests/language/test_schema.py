@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -317,6 +318,42 @@ def test_hostile_input_gets_a_clear_error_in_bounded_time(hostile: Any, phrase: 
     _, found = validate(hostile)
     assert any(phrase in d.message for d in found), found
     assert len(found) <= 1000
+
+
+PUBLISH = "version: '2.0'\nwf: {{tasks: {{t: {{publish: {{x: '{}'}}}}}}}}"
+
+
+@pytest.mark.parametrize(
+    ("text", "phrase"),
+    [
+        (PUBLISH.format("<% " * 500_000), None),
+        (PUBLISH.format("{{" * 500_000), None),
+        (PUBLISH.format("%> " + "<% " * 500_000), None),
+        (PUBLISH.format("<% " + "(" * 100_000 + "%>"), "at most 16384 characters"),
+        (PUBLISH.format("<% " + "not " * 1000 + "1 %>"), "levels deep"),
+        (PUBLISH.format("{{ " + "1+" * 20_000 + "1 }}"), None),
+        (PUBLISH.format("{{ " + "(" * 20_000 + "1 }}"), "Jinja"),
+        ("version: '2.0'\nwf: {tasks: {t: {action: 'std.echo " + "a=[" * 300_000 + "'}}}", "at most 8192 characters"),
+        (
+            "version: '2.0'\nwf: {tasks: {t: {on-success: [" + ",".join(f"t{i}" for i in range(20_000)) + "]}}}",
+            "not found",
+        ),
+    ],
+)
+def test_hostile_expressions_and_names_cost_no_more_than_their_length(text: str, phrase: str | None) -> None:
+    started = time.monotonic()
+    _, found = validate(text)
+    assert time.monotonic() - started < 20
+    messages = [d.message for d in found if d.severity is Severity.ERROR]
+    assert (messages == []) if phrase is None else any(phrase in m for m in messages)
+
+
+def test_linting_a_large_workflow_takes_seconds_not_minutes() -> None:
+    body = "".join(f"    t{i}: {{action: std.echo output=<% $.x %>, on-success: [t{i + 1}, j]}}\n" for i in range(5000))
+    started = time.monotonic()
+    _, found = validate(f"version: '2.0'\nwf:\n  tasks:\n{body}    t5000: {{on-success: j}}\n    j: {{join: all}}\n")
+    assert time.monotonic() - started < 30
+    assert {d.code for d in found} == {"unknown-variable"}
 
 
 def test_a_thousand_errors_stay_a_thousand() -> None:

@@ -59,6 +59,8 @@ async def command(
         )
     finally:
         _kill_group(process)
+        await process.wait()
+        process._transport.close()  # type: ignore[attr-defined] # noqa: SLF001 - lets go of pipes that an escaped child holds
     result = {
         "exit_code": code,
         "stdout": out[0].decode(errors="replace"),

@@ -138,6 +138,7 @@ async def _run(
 
 async def _cancel(service: Service, execution_id: str) -> None:
     await service.engine.apply(execution_id, Stop("CANCELLED", "Cancelled by Ctrl-C"))
+    service.executor.cancel()
 
 
 def _store(connection: Any, document: Document) -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from gregale import expressions
-from gregale.core import complete, joins, lifecycle, policies, rerun, routing, start
+from gregale.core import complete, joins, lifecycle, rerun, routing, start
 from gregale.core.creation import create as create_execution
 from gregale.core.errors import NotAllowed, NotFound, WorkflowError
 from gregale.core.events import (
@@ -23,7 +22,7 @@ from gregale.core.events import (
     TimerFired,
     UpdateEnv,
 )
-from gregale.core.state import State
+from gregale.core.state import State, Task
 from gregale.core.work import Decision, Settings, Work, with_env
 
 __all__ = ["Decision", "Settings", "Work", "create_execution", "decide"]
@@ -102,37 +101,23 @@ def _timer(work: Work, event: TimerFired) -> None:
     if task is None or event.stamp != (task.run if event.kind == "timeout" else task.attempt):
         return
     if event.kind == "timeout":
-        _timeout(work, event)
+        _timeout(work, task)
     elif task.state not in (State.DELAYED, State.WAITING) or work.execution.state.completed:
         return
     elif event.kind == "wait-after" and task.held is not None:
         complete.continue_held(work, task)
     elif event.kind in ("wait-before", "retry"):
-        if event.kind == "retry" and "timed_out" in task.policies:
-            task = _guard_next_attempt(work, event)
+        if task.timed_out:  # the timer covers all attempts until it fires; each one after that gets its own (spec 6.3)
+            task = work.update(task, run=task.run + 1)
+            work.schedule(task, "timeout", task.timeout)
         start.resume_start(work, task)
 
 
-def _timeout(work: Work, event: TimerFired) -> None:
-    task = work.task(event.task_id)
-    if task.state.completed:
-        return
-    seconds = work.execution.spec.tasks[task.name].policies.timeout
-    if isinstance(seconds, str):
-        seconds = expressions.evaluate(seconds, policies.scope_of(work, task))
-    task = work.update(
-        task, policies={**task.policies, "timed_out": seconds}, attempt=task.attempt + 1, items=task.items
-    )
-    complete.complete(work, task, State.ERROR, f"Task timed out [timeout(s)={seconds}].")
-
-
-def _guard_next_attempt(work: Work, event: TimerFired) -> Any:
-    """The timer covers all attempts until it fires; each attempt after that gets a timer of its own (spec 6.3)."""
-    task = work.task(event.task_id)
-    seconds = task.policies["timed_out"]
-    task = work.update(task, run=task.run + 1)
-    work.schedule(task, "timeout", seconds)
-    return task
+def _timeout(work: Work, task: Task) -> None:
+    """Late results of the attempt no longer count: they carry an older number."""
+    if not task.state.completed:
+        task = work.update(task, timed_out=True, attempt=task.attempt + 1)
+        complete.complete(work, task, State.ERROR, f"Task timed out [timeout(s)={task.timeout}].")
 
 
 def _pause(work: Work, event: Pause) -> None:

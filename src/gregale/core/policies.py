@@ -51,8 +51,8 @@ def before(work: Work, task: Task) -> Task:
         work.schedule(task, "timeout", timeout)
     if concurrency:
         recorded["concurrency"] = concurrency
-    if recorded != task.policies or state is not task.state:
-        task = work.update(task, state=state, state_info=info, policies=recorded)
+    if recorded != task.policies or state is not task.state or timeout != task.timeout:
+        task = work.update(task, state=state, state_info=info, policies=recorded, timeout=timeout)
     if paused:
         lifecycle.pause(work, None)
         task = work.execution.tasks[task.id]

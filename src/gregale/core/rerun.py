@@ -40,6 +40,7 @@ def rerun(work: Work, event: Rerun) -> None:
         finished_at=None,
         policies={},
         retries=0,
+        timed_out=False,
         items=None,
         outbound=task.inbound,
         held=None,
@@ -84,11 +85,13 @@ def _require(work: Work, task: Task, states: tuple[State, ...], what: str) -> No
 
 
 def _wake(work: Work) -> None:
-    """Delayed and idle tasks whose turn passed while the workflow had ended get it now."""
+    """Tasks whose turn passed while the workflow had ended get it now."""
     for task in work.execution.tasks.values():
         if task.state is State.DELAYED:
             kind = "wait-after" if task.held is not None else "retry" if task.retries else "wait-before"
             work.schedule(task, kind, 0)
+        elif task.state.completed and not task.processed:
+            work.update(task, processed=True)  # it failed the workflow by itself; nothing follows it any more
         elif task.state is State.IDLE:
             work.commands.append(StartExecution(work.execution.id))
 

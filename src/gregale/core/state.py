@@ -70,7 +70,7 @@ class Task(msgspec.Struct, frozen=True):
     """A task execution.
 
     `run` grows with each start, `attempt` with each retry as well: timers and results carry the number they were made for.
-    `round` counts the rounds of a join. `inbound` and `outbound` name contexts of the execution. `arrived` and `lost` are a join's
+    `round` counts the rounds of a join. `timeout` is in seconds; once it has fired, each attempt gets a timer of its own. `inbound` and `outbound` name contexts of the execution. `arrived` and `lost` are a join's
     progress in the current round, by the name of the inbound task. `children` maps an ordinal to a child's id.
     """
 
@@ -96,6 +96,8 @@ class Task(msgspec.Struct, frozen=True):
     round: int = 0
     attempt: int = 0
     retries: int = 0
+    timeout: int = 0
+    timed_out: bool = False
     policies: dict[str, Any] = {}
     held: tuple[str, str | None] | None = None
     items: Items | None = None

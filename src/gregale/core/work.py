@@ -192,7 +192,6 @@ _HEADER = (
     "started",
     "accepted",
     "backlog",
-    "description",
     "input",
 )
 

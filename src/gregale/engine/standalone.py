@@ -13,7 +13,7 @@ from gregale.core import ActionInfo, InvalidInput, Missing, NotFound, WorkflowEr
 from gregale.core.calls import Call, transform, unfold
 from gregale.engine.view import Cache, CachedView, answer
 from gregale.expressions import ExpressionError, MapScope
-from gregale.store import rows
+from gregale.store import rows, search
 from gregale.store.schema import action_executions as table
 
 if TYPE_CHECKING:
@@ -122,8 +122,8 @@ async def store(
     target: str | None,
     timeout: int | None,
     done: tuple[str, Any] | None = None,
-) -> str:
-    """A stored action execution: handed to an executor, or with its outcome already."""
+) -> Any:
+    """The row of a stored action execution, handed to an executor, or with its outcome already."""
     action_id, now = engine.new_id(), engine.clock()
     row = {
         "id": action_id,
@@ -153,6 +153,7 @@ async def store(
         "updated_at": now,
     }
     await engine.database.writing(_insert, row)
+    shown = await engine.database.reading(search.action_execution, action_id, project_id)
     if done is None:
         message = RunActionMessage(
             action_id,
@@ -168,7 +169,7 @@ async def store(
             timeout,
         )
         await engine.bus.publish(actions_queue(target), [encode(message)])
-    return action_id
+    return shown
 
 
 def _insert(connection: Connection, row: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from gregale.actions import ActionContext, Registry
+from gregale.actions import ActionContext, Registry, Result
 from gregale.bus import ActionFinished, Bus, Delivery, RunActionMessage, Unreadable, decode, encode
 from gregale.bus.messages import ACTIONS, ENGINE, actions_queue
 from gregale.executor.run import run
@@ -54,6 +54,7 @@ class Executor:
         self._seen: OrderedDict[tuple[str, int], None] = OrderedDict()
         self._slots = asyncio.Semaphore(self.settings.concurrency)
         self._tasks: list[asyncio.Task[None]] = []
+        self._cancelled: set[str] = set()
         self._results: list[tuple[ActionFinished, Delivery | None]] = []
         self._flush: asyncio.Task[None] | None = None
 
@@ -146,7 +147,13 @@ class Executor:
             self.name,
             self.registry.settings,
         )
-        result = await run(self.registry, message.action, message.input, context, message.timeout)
+        try:
+            result = await run(self.registry, message.action, message.input, context, message.timeout)
+        except asyncio.CancelledError:
+            if message.action_id not in self._cancelled:
+                raise
+            self._cancelled.discard(message.action_id)
+            result = Result(cancel=True)
         if result is None:
             if delivery is not None:
                 delivery.ack()
@@ -188,7 +195,10 @@ class Executor:
                     "a heartbeat could not be written; the next one is due in %s s", self.settings.heartbeat_every
                 )
 
-    def cancel(self, action_id: str) -> bool:
-        """Stop a running action; its result is a cancellation. False when it does not run here."""
-        task = self._running.get(action_id)
-        return task is not None and task.cancel()
+    def cancel(self, action_id: str | None = None) -> None:
+        """Stop a running action, or all of them; what is reported of it is a cancellation."""
+        for running in [action_id] if action_id is not None else list(self._running):
+            task = self._running.get(running)
+            if task is not None:
+                self._cancelled.add(running)
+                task.cancel()

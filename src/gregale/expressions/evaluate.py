@@ -7,12 +7,10 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-from gregale.expressions import jinja_engine, settings, yaql_engine
+from gregale.expressions import find, jinja_engine, settings, yaql_engine
 from gregale.expressions.errors import ExpressionError, GrammarError
 from gregale.expressions.scope import Scope
 
-_JINJA = re.compile(r"{{.*?}}|{%.*?%}")
-_YAQL = re.compile(r"<%(.*?)%>")
 _PURE_YAQL = re.compile(r"<%((?:(?!%>).)*)%>")
 _PURE_JINJA = re.compile(r"{{((?:(?!}}).)*)}}")
 
@@ -21,7 +19,7 @@ Compiled = Callable[[Scope], Any]
 
 def is_expression(value: Any) -> bool:
     """Whether a string holds an expression of either language."""
-    return isinstance(value, str) and (bool(_JINJA.search(value)) or bool(_YAQL.search(value)))
+    return isinstance(value, str) and (find.has_jinja(value) or bool(find.yaql(value)))
 
 
 def is_pure(text: str) -> bool:
@@ -47,11 +45,12 @@ def evaluate(value: Any, scope: Scope) -> Any:
 @lru_cache(maxsize=20_000)
 def _compiled(text: str, generation: int) -> Compiled | None:
     del generation
-    if _JINJA.search(text):
+    if find.has_jinja(text):
         _require("jinja", "Jinja", text)
         pure = _PURE_JINJA.fullmatch(text)
         return jinja_engine.expression(pure.group(1), text) if pure else jinja_engine.template(text)
-    if not _YAQL.search(text):
+    found = find.yaql(text)
+    if not found:
         return None
     _require("yaql", "YAQL", text)
     pure = _PURE_YAQL.fullmatch(text)
@@ -59,9 +58,9 @@ def _compiled(text: str, generation: int) -> Compiled | None:
         return yaql_engine.expression(pure.group(1).strip())
     pieces: list[str | Compiled] = []
     end = 0
-    for found in _YAQL.finditer(text):
-        pieces += [text[end : found.start()], yaql_engine.expression(found.group(1).strip())]
-        end = found.end()
+    for start, stop in found:
+        pieces += [text[end:start], yaql_engine.expression(text[start + 2 : stop - 2].strip())]
+        end = stop
     pieces.append(text[end:])
     return lambda scope: "".join(p if isinstance(p, str) else str(p(scope)) for p in pieces)
 
@@ -73,7 +72,8 @@ def _require(language: str, name: str, text: str) -> None:
 
 def check(text: str) -> GrammarError | None:
     """What is wrong with the grammar of a string's expressions, or None (spec 1.7)."""
-    jinja, yaql = bool(_JINJA.search(text)), bool(_YAQL.search(text))
+    pieces = find.yaql(text)
+    jinja, yaql = find.has_jinja(text), bool(pieces)
     if jinja and yaql:
         return GrammarError(
             "expression",
@@ -84,8 +84,8 @@ def check(text: str) -> GrammarError | None:
             return GrammarError("expression", f"{name} expressions are switched off on this server")
     if jinja:
         return jinja_engine.check(text)
-    for piece in _YAQL.findall(text) if yaql else ():
-        wrong = yaql_engine.check(piece.strip())
+    for start, end in pieces:
+        wrong = yaql_engine.check(text[start + 2 : end - 2].strip())
         if wrong is not None:
             return wrong
     return None
@@ -93,11 +93,11 @@ def check(text: str) -> GrammarError | None:
 
 def variables(text: str) -> set[str]:
     """The top-level variables (`$.name`, `_.name`) that a string's expressions certainly read. Lenient: never too many."""
-    if _JINJA.search(text):
+    if find.has_jinja(text):
         return jinja_engine.variables(text)
     found: set[str] = set()
-    for piece in _YAQL.findall(text):
-        found |= yaql_engine.variables(piece.strip())
+    for start, end in find.yaql(text):
+        found |= yaql_engine.variables(text[start + 2 : end - 2].strip())
     return found
 
 

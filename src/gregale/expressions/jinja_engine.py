@@ -122,16 +122,17 @@ def check(text: str) -> GrammarError | None:
 def variables(text: str) -> set[str]:
     """Names read as `_.name`, unless something tests them for being defined."""
     try:
-        tree = _environment().parse(text)
-    except Exception:  # not an expression: the grammar check says so
+        return _variables(_environment().parse(text))
+    except (jinja2.TemplateSyntaxError, RecursionError):  # not an expression: the grammar check says so
         return set()
-    if (
-        tree.find(nodes.Test)
-        or tree.find(nodes.If)
-        or any(f.name in ("default", "d") for f in tree.find_all(nodes.Filter))
-    ):
+
+
+def _variables(tree: nodes.Template) -> set[str]:
+    if tree.find(nodes.Test) or tree.find(nodes.If):
         return set()
-    if "_" not in meta.find_undeclared_variables(tree):
+    if any(
+        f.name in ("default", "d") for f in tree.find_all(nodes.Filter)
+    ) or "_" not in meta.find_undeclared_variables(tree):
         return set()
     return {
         node.attr

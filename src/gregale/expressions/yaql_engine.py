@@ -18,10 +18,10 @@ from gregale.expressions.scope import Scope
 
 def expression(text: str) -> Callable[[Scope], Any]:
     """The compiled form of one expression. It tries the fast path; whatever that cannot decide, the library decides."""
-    try:
-        quick = fast.compiled(_parsed(text, settings.generation).expression)
-    except exceptions.YaqlException:
-        quick = None
+    wrong = check(text)
+    if wrong is not None:
+        raise ExpressionError("YAQL", text[:200], wrong.message)
+    quick = fast.compiled(_parsed(text, settings.generation).expression)
     slow = library(text)
     if quick is None:
         return slow
@@ -112,6 +112,8 @@ def _root_context() -> Any:
     for name, function in functions.added().items():
         context.register_function(_plain(function), name=name)
     context.register_function(_bounded_power, name="pow")
+    context.register_function(_list_by_int, name="#operator_*")
+    context.register_function(_int_by_list, name="#operator_*")
     return context
 
 
@@ -129,15 +131,37 @@ def _plain(function: functions.Function) -> Any:
     return call
 
 
+@specs.parameter("left", yaqltypes.Sequence())  # type: ignore[untyped-decorator]
+@specs.parameter("right", int)  # type: ignore[untyped-decorator]
+def _list_by_int(left: Any, right: int) -> Any:
+    """The library's own bound does not hold for tuples, and one multiplication cannot be interrupted."""
+    if len(left) * right > settings.settings().iterations:
+        raise ValueError("the list would be too long")
+    return left * right
+
+
+@specs.parameter("left", int)  # type: ignore[untyped-decorator]
+@specs.parameter("right", yaqltypes.Sequence())  # type: ignore[untyped-decorator]
+def _int_by_list(left: int, right: Any) -> Any:
+    return _list_by_int(right, left)
+
+
 def _bounded_power(a: Any, b: Any, c: Any = None) -> Any:
     if c is None and isinstance(a, int) and isinstance(b, int) and a.bit_length() * abs(b) > 100_000:
         raise ValueError("the result of pow would have too many digits")
     return pow(a, b, c)
 
 
+MAX_LENGTH = 16_384
+MAX_DEPTH = 150
+
+
 def check(text: str) -> GrammarError | None:
+    if len(text) > MAX_LENGTH:
+        return GrammarError("yaql", f"A YAQL expression has at most {MAX_LENGTH} characters; this one has {len(text)}")
     try:
-        _parsed(text, settings.generation)
+        if _depth(_parsed(text, settings.generation).expression) > MAX_DEPTH:
+            return GrammarError("yaql", f"A YAQL expression is nested at most {MAX_DEPTH} levels deep")
     except exceptions.YaqlException as e:
         position = getattr(e, "position", None)
         caret = f"{text}\n    {' ' * position}^" if isinstance(position, int) and position >= 0 else ""
@@ -145,6 +169,22 @@ def check(text: str) -> GrammarError | None:
     except RecursionError:
         return GrammarError("yaql", "Not a YAQL expression: nested too deeply")
     return None
+
+
+def _depth(tree: Any) -> int:
+    """How deeply a tree is nested, found without recursion."""
+    deepest = 0
+    todo = [(tree, 1)]
+    while todo:
+        node, depth = todo.pop()
+        deepest = max(deepest, depth)
+        inner = getattr(node, "args", None) or [
+            n
+            for n in (getattr(node, "expr", None), getattr(node, "source", None), getattr(node, "destination", None))
+            if n is not None
+        ]
+        todo.extend((n, depth + 1) for n in inner)
+    return deepest
 
 
 def variables(text: str) -> set[str]:

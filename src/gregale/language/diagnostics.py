@@ -52,6 +52,7 @@ class InvalidDocument(Exception):
 
 
 _SHOWN = 20
+_MOST_NAMES = 500
 _KINDS = {
     "yaml": "DSLParsingException",
     "too-large": "DSLParsingException",
@@ -82,7 +83,10 @@ def dotted(path: Path) -> str:
 
 def did_you_mean(word: object, known: Iterable[str]) -> str:
     """A hint that names the nearest of `known`, or an empty string when none is near."""
-    near = difflib.get_close_matches(str(word), list(known), n=1, cutoff=0.6)
+    known = list(known)
+    if len(known) > _MOST_NAMES:  # comparing with thousands of names takes longer than it helps
+        return ""
+    near = difflib.get_close_matches(str(word)[:100], known, n=1, cutoff=0.6)
     return f"did you mean '{near[0]}'?" if near else ""
 
 

@@ -11,6 +11,10 @@ from gregale.yamltext import Path
 
 __all__ = ["REQUIRED", "workflow"]
 
+_MOST_TASKS = 500
+_MOST_STEPS = 5_000_000
+"""Larger graphs are checked for what takes time linear in their size."""
+
 _INTERNAL = {"__env", "__execution", "__task_execution", "__versions", "openstack"}
 
 
@@ -66,48 +70,37 @@ def _reachable(spec: WorkflowSpec, edges: dict[str, tuple[str, ...]]) -> set[str
 def _joins(
     spec: WorkflowSpec, reachable: set[str], edges: dict[str, tuple[str, ...]], path: Path, report: Report
 ) -> None:
-    reaches = _closure(edges)
-    for name, task in spec.tasks.items():
-        if task.join is None or name not in reachable:
-            continue
-        needed = len(spec.inbound[name]) if task.join == "all" else task.join
-        sources = [s for s in spec.inbound[name] if s in reachable and not _only_through(spec, edges, s, name)]
-        exclusive = _exclusive(spec, sources) if task.join == "all" else None
+    joins = [name for name, task in spec.tasks.items() if task.join is not None and name in reachable]
+    if len(joins) * len(spec.tasks) > _MOST_STEPS:
+        return
+    for name in joins:
+        join = spec.tasks[name].join
+        needed = len(spec.inbound[name]) if join == "all" else int(join or 0)
+        free = _without(spec, edges, name)
+        sources = [s for s in spec.inbound[name] if s in free]
+        exclusive = _exclusive(spec, sources) if join == "all" else None
+        where = (*path, "tasks", name, "join")
         if exclusive:
-            report.warn(
-                "join-never-met",
-                f"join '{name}' can never be met: '{exclusive[0]}' and '{exclusive[1]}' exclude each other",
-                (*path, "tasks", name, "join"),
-                "write join: one",
-            )
-        elif len(sources) < needed and name not in reaches[name]:
-            report.warn(
-                "join-never-met",
-                f"join '{name}' waits for {needed} tasks, and only {len(sources)} of them can run",
-                (*path, "tasks", name, "join"),
-                "lower the number, or lead to the others",
-            )
+            message = f"join '{name}' can never be met: '{exclusive[0]}' and '{exclusive[1]}' exclude each other"
+            report.warn("join-never-met", message, where, "write join: one")
+        elif len(sources) < needed and any(s in reachable and s not in free for s in spec.inbound[name]):
+            message = f"join '{name}' waits for a task that only runs after the join itself"
+            report.warn("join-never-met", message, where, "write join: one")
         elif len(sources) < needed:
-            report.warn(
-                "join-never-met",
-                f"join '{name}' waits for a task that only runs after the join itself",
-                (*path, "tasks", name, "join"),
-                "write join: one",
-            )
+            message = f"join '{name}' waits for {needed} tasks, and only {len(sources)} of them can run"
+            report.warn("join-never-met", message, where, "lower the number, or lead to the others")
 
 
-def _only_through(spec: WorkflowSpec, edges: dict[str, tuple[str, ...]], source: str, join: str) -> bool:
-    """Whether every way to `source` passes through `join`."""
+def _without(spec: WorkflowSpec, edges: dict[str, tuple[str, ...]], join: str) -> set[str]:
+    """The tasks that some way leads to which does not pass through `join`."""
     seen: set[str] = set()
     todo = [n for n in spec.start_tasks if n != join]
     while todo:
         name = todo.pop()
-        if name == source:
-            return False
         if name not in seen and name != join:
             seen.add(name)
             todo.extend(edges[name])
-    return True
+    return seen
 
 
 def _exclusive(spec: WorkflowSpec, sources: list[str]) -> tuple[str, str] | None:
@@ -121,10 +114,11 @@ def _exclusive(spec: WorkflowSpec, sources: list[str]) -> tuple[str, str] | None
             ]
             if len(clauses) == 1 and clauses[0] != "on-complete":
                 origin[source] = (before[0], clauses[0])
-    for a, (task_a, clause_a) in origin.items():
-        for b, (task_b, clause_b) in origin.items():
-            if task_a == task_b and clause_a != clause_b:
-                return a, b
+    first: dict[str, tuple[str, str]] = {}
+    for source, (task, clause) in origin.items():
+        other, other_clause = first.setdefault(task, (source, clause))
+        if other_clause != clause:
+            return other, source
     return None
 
 
@@ -139,6 +133,7 @@ def _has_exit(spec: WorkflowSpec, group: set[str]) -> bool:
 
 def _components(edges: dict[str, tuple[str, ...]]) -> list[list[str]]:
     """Strongly connected components that hold a cycle (Tarjan, without recursion)."""
+    order = {name: position for position, name in enumerate(edges)}
     index: dict[str, int] = {}
     low: dict[str, int] = {}
     stack: list[str] = []
@@ -177,7 +172,7 @@ def _components(edges: dict[str, tuple[str, ...]]) -> list[list[str]]:
                         if member == node:
                             break
                     if len(group) > 1 or node in edges[node]:
-                        result.append(sorted(group, key=list(edges).index))
+                        result.append(sorted(group, key=order.__getitem__))
     return result
 
 
@@ -190,10 +185,10 @@ def _reversed(edges: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
     return {name: tuple(sources) for name, sources in result.items()}
 
 
-def _closure(edges: dict[str, tuple[str, ...]]) -> dict[str, set[str]]:
-    """Per task, everything its edges lead to. Left empty for graphs so large that it would cost seconds."""
-    if len(edges) > 2000:
-        return {name: set(edges) for name in edges}
+def _closure(edges: dict[str, tuple[str, ...]]) -> dict[str, set[str]] | None:
+    """Per task, everything its edges lead to; None for graphs so large that it would cost seconds."""
+    if len(edges) > _MOST_TASKS:
+        return None
     result: dict[str, set[str]] = {}
     for start in edges:
         found: set[str] = set()
@@ -207,7 +202,7 @@ def _closure(edges: dict[str, tuple[str, ...]]) -> dict[str, set[str]]:
     return result
 
 
-def _variables(spec: WorkflowSpec, before: dict[str, set[str]], path: Path, report: Report) -> None:
+def _variables(spec: WorkflowSpec, before: dict[str, set[str]] | None, path: Path, report: Report) -> None:
     """Variables that no path to the place of use can have published."""
     base = {*spec.input, *spec.vars, *_INTERNAL}
     published: dict[str, set[str]] = {}
@@ -224,7 +219,7 @@ def _variables(spec: WorkflowSpec, before: dict[str, set[str]], path: Path, repo
         published[name] = branch
     everything = base.union(*published.values()) if published else base
     for name, task in spec.tasks.items():
-        inbound = base.union(*(published[b] for b in before[name]))
+        inbound = everything if before is None else base.union(*(published[b] for b in before[name]))
         items = set(task.with_items or ())
         where = (*path, "tasks", name)
         for key, value, known in _uses(task, inbound, items, inbound | published[name]):

@@ -19,6 +19,9 @@ _ANY_PARAMETER = re.compile(r"([-_\w]+)=(\S*)")
 ITEMS = re.compile(r"^\s*([\w-]+)\s+in\s+(<%.*?%>|{{.*?}}|\[.+\])")
 
 
+MAX_LENGTH = 8192
+
+
 class MalformedShorthand(ValueError):
     """An inline form that cannot be read."""
 
@@ -31,6 +34,10 @@ def command(text: str, *, always: bool = False) -> tuple[str, dict[str, Any]]:
     """
     if not always and " " not in text:
         return text, {}
+    if len(text) > MAX_LENGTH:
+        raise MalformedShorthand(
+            f"A command with inline parameters has at most {MAX_LENGTH} characters; write them under 'input'"
+        )
     found = _NAME.match(text)
     if found is None:
         raise MalformedShorthand(f"Invalid action/workflow task property: {text!r}")
@@ -52,7 +59,7 @@ def _value(raw: str) -> Any:
 def dropped(text: str) -> list[tuple[str, str, str]]:
     """Parameters whose written value is not what the parser takes: (name, as written, what happens)."""
     found = _NAME.match(text)
-    if found is None or " " not in text:
+    if found is None or " " not in text or len(text) > MAX_LENGTH:
         return []
     rest = text[found.end() :]
     taken = {m.start(): m for m in _PARAMETER.finditer(rest)}

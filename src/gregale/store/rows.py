@@ -39,6 +39,8 @@ class _Progress(msgspec.Struct, frozen=True, omit_defaults=True, array_like=Fals
     round: int = 0
     attempt: int = 0
     retries: int = 0
+    timeout: int = 0
+    timed_out: bool = False
     policies: dict[str, Any] = {}
     held: tuple[str, str | None] | None = None
     items: Items | None = None
@@ -59,6 +61,8 @@ def task_row(execution_id: str, t: Task) -> Row:
         t.round,
         t.attempt,
         t.retries,
+        t.timeout,
+        t.timed_out,
         t.policies,
         t.held,
         t.items,
@@ -114,6 +118,8 @@ def task_from(row: Any, arrived: Map[str, tuple[str, str]], children: Map[int, s
         round=p.round,
         attempt=p.attempt,
         retries=p.retries,
+        timeout=p.timeout,
+        timed_out=p.timed_out,
         policies=p.policies,
         held=p.held,
         items=p.items,
@@ -206,6 +212,7 @@ def execution_row(e: Execution) -> Row:
         "workbook": e.workbook,
         "spec_hash": e.spec_hash,
         "project_id": e.project_id,
+        "description": e.description,
         "tags": encode(e.tags),
         "input": encode(e.input),
         "created_at": e.created_at,
@@ -222,7 +229,6 @@ def execution_state(e: Execution) -> Row:
         "started": e.started,
         "accepted": e.accepted,
         "backlog": encode(e.backlog),
-        "description": e.description,
         "updated_at": e.updated_at,
         "revision": e.revision,
     }

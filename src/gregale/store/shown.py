@@ -11,7 +11,7 @@ from gregale.store import rows
 def runtime_context(progress: str) -> dict[str, Any]:
     """What language spec 5.11 and 6.2 record of a task's progress."""
     p = rows.progress_of(progress)
-    result: dict[str, Any] = {k: v for k, v in p.policies.items() if k != "timed_out"}
+    result: dict[str, Any] = dict(p.policies)
     if p.triggered_by:
         result["triggered_by"] = [{"task_id": source, "event": clause} for source, clause in p.triggered_by]
     if p.items is not None:

@@ -124,9 +124,7 @@ async def create(request: Request) -> Response:
         params.get("target"),
         params.get("timeout"),
     )
-    if isinstance(made, str):
-        return await _answer(request, made, 201)
-    return JSONResponse(made, 201)
+    return JSONResponse(made if isinstance(made, dict) else shown(made), 201)
 
 
 routes = [

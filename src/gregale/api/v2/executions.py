@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -11,7 +12,7 @@ from starlette.routing import Route
 
 from gregale.api.v2 import tasks
 from gregale.api.wire import collection, encoded, flag, json_body, obj, project, wanted, when
-from gregale.core import InvalidInput, NotAllowed, NotFound, Pause, Resume, Stop, UpdateEnv
+from gregale.core import Execution, InvalidInput, NotAllowed, NotFound, Pause, Resume, Stop, UpdateEnv
 from gregale.store import rows, search
 from gregale.store.load import spec_of
 from gregale.store.schema import executions
@@ -44,6 +45,7 @@ _START = (
     "description",
     "source_execution_id",
 )
+_MAX_ID = 64
 _INTERNAL_PARAMS = ("root_execution_id", "task_execution_id", "index")
 
 
@@ -70,8 +72,12 @@ def shown(row: Any, output: bool = True) -> dict[str, Any]:
     return result
 
 
-async def _answer(request: Request, execution_id: str, status: int = 200) -> Response:
-    row = await request.app.state.database.reading(search.execution, execution_id, project(request))
+def _as_decided(execution: Execution) -> Any:
+    """The row of an execution as a decision has just left it; by the time of a reading it may have gone on."""
+    return SimpleNamespace(**rows.execution_row(execution))
+
+
+async def _answer(request: Request, row: Any, status: int = 200) -> Response:
     result = shown(row)
     spec = spec_of(row.spec_hash, await request.app.state.database.reading(search.spec_body, row.spec_hash))
     published = {k: v for k, v in rows.decode(row.context).items() if k not in spec.vars}
@@ -98,16 +104,17 @@ async def create(request: Request) -> Response:
         description = f"{description} Based on the execution '{source}'".strip()
     if not identifier:
         raise InvalidInput("Workflow ID or workflow name must be provided. Workflow ID is preferred.")
-    if body.get("id") is not None and not isinstance(body["id"], str):
-        raise InvalidInput("'id' must be a string")
+    if body.get("id") is not None and not (isinstance(body["id"], str) and len(body["id"]) <= _MAX_ID):
+        raise InvalidInput(f"'id' must be a string of at most {_MAX_ID} characters")
     made = await engine.create(
         str(identifier), str(namespace), given, params, str(description), project(request), body.get("id") or None
     )
-    return await _answer(request, made.id, 201)
+    return await _answer(request, _as_decided(made), 201)
 
 
 async def get(request: Request) -> Response:
-    return await _answer(request, request.path_params["id"])
+    row = await request.app.state.database.reading(search.execution, request.path_params["id"], project(request))
+    return await _answer(request, row)
 
 
 async def listed(request: Request) -> Response:
@@ -148,9 +155,12 @@ async def update(request: Request) -> Response:
     if env and state is None:
         await engine.apply(execution_id, UpdateEnv(env))
     if state is not None:
-        event = _event(str(state), body.get("state_info"), env)
-        await engine.apply(execution_id, event)
-    return await _answer(request, execution_id)
+        return await _answer(
+            request, _as_decided(await engine.apply(execution_id, _event(str(state), body.get("state_info"), env)))
+        )
+    return await _answer(
+        request, await request.app.state.database.reading(search.execution, execution_id, project(request))
+    )
 
 
 def _event(state: str, info: Any, env: dict[str, Any]) -> Pause | Resume | Stop:
