@@ -358,6 +358,21 @@ async def test_actions_are_listed_shown_made_and_run(api: Api) -> None:
     names = [a["name"] for a in (await api("GET", "/v2/actions", 200))["actions"]]
     assert names == sorted(names)
     assert {"twice", "std.http"} <= set(names)
+    by_date = (await api("GET", "/v2/actions?sort_keys=created_at&sort_dirs=asc&fields=id,name", 200))["actions"]
+    assert {a["name"] for a in by_date} == set(names)
+    assert [a["name"] for a in (await api("GET", "/v2/actions?name=has:http", 200))["actions"]] == [
+        "std.http",
+        "std.mistral_http",
+    ]
+    paged: list[str] = []
+    url: str | None = "/v2/actions?limit=4"
+    while url:
+        page = await api("GET", url, 200)
+        paged += [a["name"] for a in page["actions"]]
+        url = page.get("next")
+    assert paged == names
+    await api("GET", "/v2/actions?sort_keys=nope", 400)
+    await api("GET", "/v2/actions?marker=nope", 404)
     run = await api("POST", "/v2/action_executions", 201, json={"name": "twice", "input": {"x": 1}})
     assert (run["id"], run["state"], json.loads(run["output"])) == (None, "SUCCESS", {"result": {"got": [1, 1]}})
     failed = await api("POST", "/v2/action_executions", 201, json={"name": "std.fail", "input": "{}"})

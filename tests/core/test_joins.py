@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.play import play
+from gregale.core import ActionDone
+from tests.play import Error, play
 
 
 def test_join_all_waits_for_every_inbound_task_and_merges_their_data() -> None:
@@ -206,3 +207,19 @@ def test_a_ten_thousand_way_join_is_not_quadratic() -> None:
     p = play(f"wf: {{tasks: {{{tasks}, j: {{join: all}}}}}}")
     assert p.state == "SUCCESS"
     assert len(p.task("j").triggered_by) == n
+
+
+def test_an_arrival_while_a_join_waits_for_its_next_attempt_does_not_start_it() -> None:
+    p = play(
+        "wf: {tasks: {a: {on-success: j}, b: {action: std.async_noop, on-success: j}, j: {join: one, action: std.noop, retry: count=1 delay=9}}}",
+        outcomes={"j": [Error(), "ok"]},
+        start=False,
+    )
+    began = p.world.now
+    p.world.run(until=began + 1)
+    assert (p.states()["j"], p.ran().count("j")) == ("WAITING", 1)
+    p.apply(ActionDone(p.children("b")[0].id), run=False)
+    p.world.run(until=began + 2)
+    assert (p.states()["j"], p.ran().count("j")) == ("WAITING", 1)
+    p.world.run()
+    assert (p.state, p.ran().count("j"), p.world.now) == ("SUCCESS", 2, began + 9)

@@ -217,3 +217,18 @@ def test_functions_can_be_added_by_entry_point(monkeypatch: pytest.MonkeyPatch) 
     finally:
         yaql_engine._root_context.cache_clear()
         jinja_engine._environment.cache_clear()
+
+
+@pytest.mark.parametrize(
+    "name", ["env", "task", "tasks", "execution", "executions", "root", "uuid", "global_", "task_field"]
+)
+def test_variables_may_be_called_like_what_a_scope_can_do(name: str) -> None:
+    assert ev(f"{{{{ _.{name} }}}}", {name: 5}) == 5
+    assert ev(f"<% $.{name} %>", {name: 5}) == 5
+    with pytest.raises(ExpressionError):
+        ev(f"{{{{ _.{name} }}}}", {"other": 5})
+
+
+def test_the_whole_context_is_a_map_in_both_languages() -> None:
+    assert ev("{{ _ }}") == ev("<% $ %>") == DATA
+    assert ev("{{ _|length }} {{ _ }}", {"a": 1}) == "1 {'a': 1}"

@@ -162,7 +162,7 @@ def _sweep(work: Work, _: Sweep) -> None:
                 lifecycle.tell_parent(below)
     _idle_tasks(work)
     for task in list(execution.tasks.values()):
-        if work.task(task.id).state is State.WAITING and not task.retries:
+        if work.task(task.id).state is State.WAITING:
             joins.recheck(work, task)
     lifecycle.check(work)
 

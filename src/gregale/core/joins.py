@@ -52,6 +52,7 @@ def _new_round(work: Work, join: Task) -> Task:
         next_tasks=(),
         has_next_tasks=False,
         error_handled=False,
+        started_at=None,
         finished_at=None,
         policies={},
         retries=0,
@@ -72,6 +73,8 @@ def evaluate(work: Work, join: Task) -> None:
     """Start the join, fail it, or leave it waiting."""
     if join.state is not State.WAITING or work.execution.state is not State.RUNNING:
         return
+    if join.started_at is not None:
+        return  # it has run and waits for its next attempt
     spec = work.execution.spec.tasks[join.name]
     total = len(work.execution.spec.inbound[join.name])
     needed = total if spec.join == "all" else int(spec.join or 0)

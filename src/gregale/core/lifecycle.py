@@ -253,7 +253,7 @@ def _go_on(work: Work) -> None:
     backlog, execution.backlog = execution.backlog, ()
     routing.dispatch(work, [routing.Next(*entry) for entry in backlog])
     for task in _in_order(work):
-        if task.state is State.WAITING and task.arrived and "Delayed" not in (task.state_info or ""):
+        if task.state is State.WAITING and task.arrived:
             joins.evaluate(work, task)
     if execution.spec.type == "reverse" and execution.state is State.RUNNING:
         reverse.advance(work)

@@ -19,6 +19,8 @@ T = TypeVar("T")
 
 _active = False
 _limit = 0.0
+_AGAIN = 0.25
+"""Seconds until the next interruption, should foreign code have swallowed the first one."""
 
 
 def bounded(seconds: float, run: Callable[[], T]) -> T:
@@ -37,7 +39,7 @@ def _by_signal(seconds: float, run: Callable[[], T]) -> T:
     _limit = seconds
     _active = True
     try:
-        signal.setitimer(signal.ITIMER_REAL, seconds)
+        signal.setitimer(signal.ITIMER_REAL, seconds, _AGAIN)
         return run()
     finally:
         _active = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -68,6 +68,30 @@ def _filter(function: functions.Function, asks_scope: bool) -> Any:
     return call
 
 
+class _Variables(Mapping[str, Any]):
+    """`_`: nothing but a mapping, so that `_.env` is the variable of that name and not a question to the scope."""
+
+    def __init__(self, scope: Scope):
+        self.__scope = scope
+
+    def __getitem__(self, name: str) -> Any:
+        return self.__scope[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.__scope)
+
+    def __len__(self) -> int:
+        return len(self.__scope)
+
+    def __str__(self) -> str:
+        return str(dict(self))
+
+
+def _data(scope: Scope) -> Any:
+    root = scope.root()
+    return _Variables(scope) if root is scope else root
+
+
 def expression(text: str, whole: str) -> Callable[[Scope], Any]:
     """A pure expression: its native value; undefined is an error."""
     cell: list[Any] = []
@@ -75,10 +99,10 @@ def expression(text: str, whole: str) -> Callable[[Scope], Any]:
     def run(scope: Scope) -> Any:
         if not cell:
             cell.append(_environment().compile_expression(text.strip(), undefined_to_none=False))
-        value = cell[0](_=scope.root(), __scope=scope)
+        value = cell[0](_=_data(scope), __scope=scope)
         if isinstance(value, jinja2.Undefined):
             value._fail_with_undefined_error()  # noqa: SLF001 - Jinja's own way to raise with its own message
-        return dict(value) if value is scope else value
+        return dict(value) if isinstance(value, _Variables) else value
 
     return _guarded(run, whole)
 
@@ -90,7 +114,7 @@ def template(text: str) -> Callable[[Scope], str]:
     def run(scope: Scope) -> str:
         if not cell:
             cell.append(_environment().from_string(text))
-        return cell[0].render(_=scope.root(), __scope=scope)
+        return cell[0].render(_=_data(scope), __scope=scope)
 
     return _guarded(run, text)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 from starlette.requests import Request
@@ -14,6 +15,7 @@ from gregale.core import InvalidInput, NotFound, WorkflowError
 from gregale.language import InvalidDocument, read_actions
 from gregale.store import definitions, rows, search
 from gregale.store.schema import actions
+from gregale.store.search import Page
 
 _FILTERS = ("name", "scope", "tags", "description", "definition", "namespace", "created_at", "updated_at")
 
@@ -73,22 +75,51 @@ async def get(request: Request) -> Response:
 
 
 async def listed(request: Request) -> Response:
+    """Actions of the server and ad-hoc ones in one list: few enough to be put in order here."""
     page = wanted(request, _FILTERS, sort="name")
-    if page.sort_keys == ("name",) and not page.filters and page.marker is None:
-        found = await request.app.state.database.reading(
-            search.page,
-            actions,
-            list(actions.c),
-            page,
-            definitions.visible(actions, project(request)),
-            actions.c.namespace == "",
-        )
-        items = sorted([*request.app.state.system_actions(), *map(shown, found)], key=lambda a: str(a["name"]))
-        return JSONResponse({"actions": items[: page.limit]})
+    namespace = dict(page.filters).get("namespace", "")
     found = await request.app.state.database.reading(
-        search.page, actions, list(actions.c), page, definitions.visible(actions, project(request))
+        search.page,
+        actions,
+        list(actions.c),
+        Page(sort_keys=("name",)),
+        definitions.visible(actions, project(request)),
+        actions.c.namespace == namespace,
     )
-    return collection(request, "actions", page, found, shown)
+    items = [*map(shown, found), *(request.app.state.system_actions() if namespace == "" else ())]
+    for name, value in page.filters:
+        if name != "namespace":
+            items = [item for item in items if _fits(str(item[name]), value)]
+    for key, direction in reversed(list(zip(page.sort_keys, page.sort_dirs, strict=True))):
+        if key not in _SORTABLE:
+            raise InvalidInput(f"Cannot sort by '{key}': known are {', '.join(_SORTABLE)}")
+        items.sort(key=lambda item: (str(item[key] or ""), str(item["name"])), reverse=direction == "desc")
+    if page.marker is not None:
+        positions = [i for i, item in enumerate(items) if page.marker in (item["id"], item["name"])]
+        if not positions:
+            raise NotFound(f"No such marker: {page.marker}")
+        items = items[positions[0] + 1 :]
+    rest = [SimpleNamespace(**item) for item in items[: page.limit]]
+    return collection(request, "actions", page, rest, vars)
+
+
+_SORTABLE = ("id", "name", "description", "scope", "created_at", "updated_at", "namespace", "input")
+
+
+def _fits(text: str, condition: str) -> bool:
+    operator, _, value = condition.partition(":")
+    decide = {
+        "eq": text == value,
+        "neq": text != value,
+        "gt": text > value,
+        "gte": text >= value,
+        "lt": text < value,
+        "lte": text <= value,
+        "in": text in value.split(","),
+        "nin": text not in value.split(","),
+        "has": value in text,
+    }
+    return decide.get(operator, text == condition)
 
 
 async def delete(request: Request) -> Response:
