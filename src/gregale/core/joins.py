@@ -14,28 +14,39 @@ from gregale.core.work import Work
 
 
 def arrive(work: Work, name: str, source: Task, clause: str) -> None:
-    """`source` has chosen the join `name`."""
+    """`source` has chosen the join `name`. Twice by one completion counts once."""
     join = work.latest(name)
+    first = join is None
     if join is None:
         join = work.new_task(name, State.WAITING, (), 0)
         join = work.update(join, state_info="Task is waiting.")
-        join = _lose_impossible(work, join)
-    if source.name in join.arrived and join.state is not State.WAITING:
+    known = join.arrived.get(source.name)
+    if known is not None and (known[0], known[2]) == (source.id, source.attempt):
+        return
+    if known is not None and join.state is not State.WAITING:
         if not join.state.completed:
             work.update(join, again=(*join.again, (source.name, source.id, clause)))
             return
-        join = _new_round(work, join)
-    _record(work, join, source.name, source.id, clause)
+        join, first = _new_round(work, join), True
+    join = _record(work, join, source, clause)
     if join.state is State.WAITING:
-        evaluate(work, work.task(join.id))
+        evaluate(work, _resolve(work, join) if first else join)
+    else:  # recorded only: what might have followed from it will not come
+        for target in work.execution.spec.targets(name):
+            for other in _joins_after(work, target):
+                recheck(work, other)
 
 
-def _record(work: Work, join: Task, source_name: str, source_id: str, clause: str) -> Task:
-    work.arrivals.append(Arrival(join.id, join.round, source_name, source_id, clause))
+def _record(work: Work, join: Task, source: Task, clause: str) -> Task:
+    """Of two executions of one inbound task the newer one speaks for it."""
+    work.arrivals.append(Arrival(join.id, join.round, source.name, source.id, source.attempt, clause))
+    known = join.arrived.get(source.name)
+    if known is not None and work.task(known[0]).seq > source.seq:
+        return join
     return work.update(
         join,
-        arrived=join.arrived.set(source_name, (source_id, clause)),
-        lost=join.lost.delete(source_name) if source_name in join.lost else join.lost,
+        arrived=join.arrived.set(source.name, (source.id, clause, source.attempt)),
+        lost=join.lost.delete(source.name) if source.name in join.lost else join.lost,
     )
 
 
@@ -80,7 +91,7 @@ def evaluate(work: Work, join: Task) -> None:
     needed = total if spec.join == "all" else int(spec.join or 0)
     if len(join.arrived) >= needed:
         by = sorted(join.arrived.values(), key=lambda a: work.task(a[0]).seq)
-        join = work.update(join, triggered_by=tuple(by))
+        join = work.update(join, triggered_by=tuple((source_id, clause) for source_id, clause, _ in by))
         start.start(work, refreshed(work, join))
     elif len(join.lost) > total - needed:
         failed = [n for n in work.execution.spec.inbound[join.name] if n in join.lost]
@@ -93,7 +104,7 @@ def refreshed(work: Work, join: Task) -> Task:
     """The join with the contexts of everything that has chosen it by now, merged in task creation order."""
     if not join.arrived or work.execution.spec.tasks[join.name].join is None:
         return join
-    sources = sorted((work.task(source_id) for source_id, _ in join.arrived.values()), key=lambda t: t.seq)
+    sources = sorted((work.task(source_id) for source_id, _, _ in join.arrived.values()), key=lambda t: t.seq)
     wanted = [s.outbound for s in sources]
     distinct = tuple(s for s in dict.fromkeys(wanted) if s) or (0,)
     if (len(distinct) == 1 and join.inbound == distinct[0]) or work.layer(join.inbound).parents == distinct:
@@ -147,43 +158,50 @@ def _joins_after(work: Work, name: str) -> list[Task]:
 
 def recheck(work: Work, join: Task) -> None:
     """Look at every route to a waiting join again."""
-    join = _lose_impossible(work, work.task(join.id))
+    join = _resolve(work, work.task(join.id))
     evaluate(work, join)
 
 
-def _lose_impossible(work: Work, join: Task) -> Task:
-    """Mark inbound tasks that have ended without choosing the join, or that nothing can start any more."""
-    lost = join.lost
-    known: dict[str, bool] = {}
+def _resolve(work: Work, join: Task) -> Task:
+    """Settle what can be known of inbound tasks that have not arrived in this round.
+
+    Lost: one that has ended without choosing the join, or that nothing can start any more. Arrived: one that chose it in an
+    earlier round and that nothing can start again.
+    """
     for name in work.execution.spec.inbound[join.name]:
-        if name in join.arrived or name in lost:
+        if name in join.arrived or name in join.lost:
             continue
         task = work.latest(name)
         if task is None:
-            if not _possible(work, name, known):
-                lost = lost.set(name, "impossible route")
-        elif task.state.completed and task.processed and not any(n == join.name for n, _ in task.next_tasks):
-            lost = lost.set(name, "not triggered")
-    return join if lost is join.lost else work.update(join, lost=lost)
+            if not _possible(work, name, join.name):
+                join = work.update(join, lost=join.lost.set(name, "impossible route"))
+        elif task.state.completed and task.processed:
+            clause = next((c for n, c in task.next_tasks if n == join.name), None)
+            if clause is None:
+                join = work.update(join, lost=join.lost.set(name, "not triggered"))
+            elif join.round and not _possible(work, name, join.name):
+                join = _record(work, join, task, clause)
+    return join
 
 
-def _possible(work: Work, name: str, known: dict[str, bool]) -> bool:
-    """Whether a task that does not exist can still be started by one of its ancestors."""
+def _possible(work: Work, name: str, join: str) -> bool:
+    """Whether some ancestor can still start a task, or start it again; ways through the join itself do not count."""
     stack = [name]
-    seen = {name}
+    seen = {name, join}
     while stack:
         current = stack.pop()
-        if known.get(current):
-            return True
+        exists = work.latest(current) is not None
         for source in work.execution.spec.inbound.get(current, ()):
+            if source in seen:
+                continue
+            seen.add(source)
             task = work.latest(source)
-            if task is None:
-                if source not in seen:
-                    seen.add(source)
-                    stack.append(source)
-            elif not task.state.completed or not task.processed or any(n == current for n, _ in task.next_tasks):
-                known[name] = True
+            if task is not None and (not task.state.completed or not task.processed):
                 return True
+            if task is not None and not exists and any(n == current for n, _ in task.next_tasks):
+                return True
+            if task is None or exists:
+                stack.append(source)
     return False
 
 
@@ -212,5 +230,5 @@ def rearm(work: Work, task: Task) -> None:
                 started_at=None,
                 triggered_by=(),
             )
-            _lose_impossible(work, waiting)
+            _resolve(work, waiting)
         todo.extend(spec.targets(current))

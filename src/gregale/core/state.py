@@ -101,7 +101,7 @@ class Task(msgspec.Struct, frozen=True):
     policies: dict[str, Any] = {}
     held: tuple[str, str | None] | None = None
     items: Items | None = None
-    arrived: Map[str, tuple[str, str]] = Map()
+    arrived: Map[str, tuple[str, str, int]] = Map()
     lost: Map[str, str] = Map()
     again: tuple[tuple[str, str, str], ...] = ()
     children: Map[int, str] = Map()
@@ -142,6 +142,7 @@ class Arrival(msgspec.Struct, frozen=True):
     round: int
     source_name: str
     source_id: str
+    attempt: int
     clause: str
 
 

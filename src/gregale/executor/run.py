@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from gregale.actions import ActionContext, Registry, Result, UnknownAction
 from gregale.actions.contract import Action, arguments
+
+_threads = ThreadPoolExecutor(64, "action")
+"""For blocking actions; their number at a time is bounded by this."""
 
 
 async def run(
@@ -43,7 +48,8 @@ async def _call(action: Action, given: dict[str, Any], context: ActionContext) -
     values = arguments(action, given)
     positional = (context,) if action.takes_context else ()
     if action.blocking:
-        return await asyncio.to_thread(action.run, *positional, **values)
+        call = partial(action.run, *positional, **values)
+        return await asyncio.get_running_loop().run_in_executor(_threads, call)
     return await action.run(*positional, **values)
 
 

@@ -47,12 +47,15 @@ def _load(connection: Connection, ids: Sequence[str], deep_merge: bool) -> list[
         child = rows.child_from(row)
         children[row.execution_id].append(child)
         by_task[child.task_id].append(child)
-    arrived: dict[str, dict[int, dict[str, tuple[str, str]]]] = defaultdict(lambda: defaultdict(dict))
-    for row in connection.execute(sa.select(arrivals).where(arrivals.c.execution_id.in_(known))):
-        arrived[row.join_id][row.round][row.source_name] = (row.source_id, row.clause)
     task_rows: dict[str, list[Any]] = defaultdict(list)
+    seqs: dict[str, int] = {}
     for row in connection.execute(sa.select(tasks).where(tasks.c.execution_id.in_(known)).order_by(tasks.c.seq)):
         task_rows[row.execution_id].append(row)
+        seqs[row.id] = row.seq
+    arrived: dict[str, dict[int, dict[str, tuple[str, str, int]]]] = defaultdict(lambda: defaultdict(dict))
+    found_arrivals = connection.execute(sa.select(arrivals).where(arrivals.c.execution_id.in_(known))).all()
+    for row in sorted(found_arrivals, key=lambda r: (seqs[r.source_id], r.attempt)):  # the newest speaks for its name
+        arrived[row.join_id][row.round][row.source_name] = (row.source_id, row.clause, row.attempt)
     layer_rows: dict[str, list[Any]] = defaultdict(list)
     for row in connection.execute(
         sa.select(contexts).where(contexts.c.execution_id.in_(known)).order_by(contexts.c.seq)

@@ -93,7 +93,7 @@ def progress_of(text: str) -> _Progress:
     return _progress.decode(text)
 
 
-def task_from(row: Any, arrived: Map[str, tuple[str, str]], children: Map[int, str]) -> Task:
+def task_from(row: Any, arrived: Map[str, tuple[str, str, int]], children: Map[int, str]) -> Task:
     p = progress_of(row.progress)
     return Task(
         id=row.id,
@@ -249,6 +249,7 @@ def arrival_row(execution_id: str, a: Arrival) -> Row:
         "join_id": a.join_id,
         "round": a.round,
         "source_id": a.source_id,
+        "attempt": a.attempt,
         "source_name": a.source_name,
         "clause": a.clause,
     }

@@ -192,6 +192,7 @@ arrivals = sa.Table(
     sa.Column("join_id", ID, primary_key=True),
     sa.Column("round", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("source_id", ID, primary_key=True),
+    sa.Column("attempt", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("source_name", NAME, nullable=False),
     sa.Column("clause", sa.String(16), nullable=False),
     sa.Index(None, "execution_id"),

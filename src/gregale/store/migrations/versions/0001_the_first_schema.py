@@ -171,10 +171,11 @@ def upgrade() -> None:
         sa.Column("join_id", sa.String(length=64), nullable=False),
         sa.Column("round", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("source_id", sa.String(length=64), nullable=False),
+        sa.Column("attempt", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("source_name", sa.String(length=255), nullable=False),
         sa.Column("clause", sa.String(length=16), nullable=False),
         sa.ForeignKeyConstraint(["execution_id"], ["executions.id"], ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("join_id", "round", "source_id", name=op.f("pk_arrivals")),
+        sa.PrimaryKeyConstraint("join_id", "round", "source_id", "attempt", name=op.f("pk_arrivals")),
     )
     op.create_index(op.f("ix_arrivals_execution_id"), "arrivals", ["execution_id"], unique=False)
     op.create_table(
