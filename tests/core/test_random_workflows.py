@@ -5,14 +5,16 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gregale.core import ActionDone, Pause, Rejected, Rerun, Resume, RunAction, Skip, Stop, Sweep
+from gregale.core import ActionDone, Decision, Pause, Rejected, Rerun, Resume, RunAction, Skip, Stop, Sweep
 from gregale.core.invariants import broken
 from gregale.language import InvalidDocument
 from gregale.language.read import dumped
 from gregale.rehearsal.world import World
+from gregale.store import Database, commit, load, upgrade
+from tests.core.test_purity import assert_same
 from tests.play import REGISTRY
 
 SIZE = 7
@@ -77,6 +79,22 @@ OUTCOMES = st.lists(st.sampled_from(["ok", "ok", "ok", "error", "cancel"]), min_
 
 @given(workflows(), OUTCOMES, STEPS)
 def test_every_execution_comes_to_rest(body: dict[str, Any], outcomes: list[str], steps: list[tuple[str, int]]) -> None:
+    drive(body, outcomes, steps, None)
+
+
+@settings(max_examples=settings.default.max_examples // 3)
+@given(workflows(), OUTCOMES, STEPS)
+def test_every_decision_can_be_stored_and_is_read_back_as_it_was(
+    body: dict[str, Any], outcomes: list[str], steps: list[tuple[str, int]]
+) -> None:
+    database = Database()
+    upgrade(database)
+    drive(body, outcomes, steps, database)
+    database.close()
+
+
+def drive(body: dict[str, Any], outcomes: list[str], steps: list[tuple[str, int]], database: Database | None) -> None:
+    """Run a workflow through random steps to its rest."""
     given_out = 0
 
     def handler(command: RunAction) -> ActionDone | None:
@@ -87,7 +105,7 @@ def test_every_execution_comes_to_rest(body: dict[str, Any], outcomes: list[str]
             command.action_id, given_out, "no" if outcome == "error" else None, outcome == "cancel", command.attempt
         )
 
-    world = World(REGISTRY.info, handler)
+    world = World(REGISTRY.info, handler) if database is None else Stored(REGISTRY.info, handler, database)
     try:
         world.add_workflows(
             dumped(
@@ -112,6 +130,21 @@ def test_every_execution_comes_to_rest(body: dict[str, Any], outcomes: list[str]
     before = dict(world.executions_by_id)
     world.apply(execution_id, Sweep())
     assert world.executions_by_id == before  # there was nothing to mend
+
+
+class Stored(World):
+    """Commits every decision, and compares what is read back with what is in memory."""
+
+    def __init__(self, actions: Any, handler: Any, database: Database):
+        super().__init__(actions, handler)
+        self.database = database
+
+    def _commit(self, decision: Decision) -> None:
+        works = [w for w in decision.works.values() if w.changed()]
+        self.database.write(commit, works)
+        super()._commit(decision)
+        for loaded in self.database.read(load, [w.execution.id for w in works]):
+            assert_same(loaded, self.executions_by_id[loaded.id])
 
 
 def one_step(world: World, execution_id: str, step: str, choice: int) -> None:
