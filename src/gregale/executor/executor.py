@@ -21,11 +21,13 @@ _REMEMBERED = 50_000
 
 
 class ExecutorSettings(msgspec.Struct, frozen=True):
-    """`concurrency`: actions at a time. `heartbeat_every` and `grace` (for running actions when stopping) in seconds."""
+    """`concurrency`: actions at a time. In seconds: `heartbeat_every`; `grace` for running actions when stopping; `settled`, how
+    long after its end a request for an action counts as a repetition and not as the sweep's word that its result was lost."""
 
     concurrency: int = 256
     heartbeat_every: float = 5.0
     grace: float = 30.0
+    settled: float = 5.0
     batch: int = 256
 
 
@@ -51,7 +53,7 @@ class Executor:
         self.started = 0
         self._clock = clock
         self._running: dict[str, asyncio.Task[None]] = {}
-        self._seen: OrderedDict[tuple[str, int], None] = OrderedDict()
+        self._seen: OrderedDict[tuple[str, int], float | None] = OrderedDict()
         self._slots = asyncio.Semaphore(self.settings.concurrency)
         self._tasks: list[asyncio.Task[None]] = []
         self._cancelled: set[str] = set()
@@ -91,16 +93,23 @@ class Executor:
                     continue
                 if not isinstance(message, RunActionMessage):
                     delivery.reject(f"not a message for an executor: {type(message).__name__}")
-                elif (message.action_id, message.attempt) in self._seen:
+                elif self._is_repetition(message):
                     delivery.ack()
                 else:
                     self._remember(message)
                     wanted.append((message, delivery))
             await self._admit(wanted)
 
-    def _remember(self, message: RunActionMessage) -> None:
-        """The sweep may send a request again while the first one still waits here."""
-        self._seen[message.action_id, message.attempt] = None
+    def _is_repetition(self, message: RunActionMessage) -> bool:
+        """The sweep may send a request again while the first one still waits here, or its result is on its way."""
+        key = (message.action_id, message.attempt)
+        if key not in self._seen:
+            return False
+        ended = self._seen[key]
+        return ended is None or self._clock() - ended < self.settings.settled
+
+    def _remember(self, message: RunActionMessage, ended: float | None = None) -> None:
+        self._seen[message.action_id, message.attempt] = ended
         while len(self._seen) > _REMEMBERED:
             self._seen.popitem(last=False)
 
@@ -123,6 +132,8 @@ class Executor:
                 delivery.ack()
                 if message.action_id in claimed:
                     await self._launch(message, None)
+                else:
+                    self._remember(message, self._clock())
             else:
                 await self._launch(message, delivery)
 
@@ -131,10 +142,11 @@ class Executor:
         self.started += 1
         task = asyncio.create_task(self._run(message, delivery))
         self._running[message.action_id] = task
-        task.add_done_callback(lambda _: self._ended(message.action_id))
+        task.add_done_callback(lambda _: self._ended(message))
 
-    def _ended(self, action_id: str) -> None:
-        self._running.pop(action_id, None)
+    def _ended(self, message: RunActionMessage) -> None:
+        self._running.pop(message.action_id, None)
+        self._remember(message, self._clock())
         self._slots.release()
 
     async def _run(self, message: RunActionMessage, delivery: Delivery | None) -> None:
