@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gregale.core import ActionDone
+from gregale.core import ActionDone, Rerun
 from tests.play import Error, play
 
 
@@ -253,3 +253,21 @@ def test_an_arrival_while_a_join_waits_for_its_next_attempt_does_not_start_it() 
     assert (p.states()["j"], p.ran().count("j")) == ("WAITING", 1)
     p.world.run()
     assert (p.state, p.ran().count("j"), p.world.now) == ("SUCCESS", 2, began + 9)
+
+
+def test_joins_that_fail_again_after_a_rerun_before_them_are_counted_again() -> None:
+    p = play(
+        """
+        wf:
+          tasks:
+            a: {on-success: b, on-error: j1}
+            b: {on-success: j1, on-error: [j2, j3]}
+            j1: {join: all, on-success: j2, on-error: j2}
+            j2: {join: all, on-success: j3, on-error: j3}
+            j3: {join: all}
+        """
+    )
+    assert p.states() == {"a": "SUCCESS", "b": "SUCCESS", "j1": "ERROR", "j2": "ERROR", "j3": "ERROR"}
+    p.apply(Rerun(p.task("j1").id))
+    assert p.states() == {"a": "SUCCESS", "b": "SUCCESS", "j1": "SUCCESS", "j2": "ERROR", "j3": "ERROR"}
+    assert p.state == "ERROR"

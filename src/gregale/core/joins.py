@@ -229,6 +229,7 @@ def rearm(work: Work, task: Task) -> None:
                 finished_at=None,
                 started_at=None,
                 triggered_by=(),
+                attempt=join.attempt + 1,  # it may fail again without a start, and that is another completion
             )
             _resolve(work, waiting)
         todo.extend(spec.targets(current))
