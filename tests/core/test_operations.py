@@ -39,7 +39,7 @@ def test_pause_before_the_start_and_resume_starts_it() -> None:
     p.apply(Pause())
     assert (p.state, p.states()) == ("PAUSED", {})
     p.apply(Resume())
-    assert p.state == "SUCCESS"
+    assert (p.state, p.states()) == ("SUCCESS", {"a": "SUCCESS"})
 
 
 @pytest.mark.parametrize(

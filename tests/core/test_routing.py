@@ -224,3 +224,20 @@ def test_a_failed_action_with_a_map_as_error_shows_it() -> None:
     )
     assert p.task("a").published == {"e": 5}
     assert p.task("a").state_info == "{'code': 5}"
+
+
+@pytest.mark.parametrize(
+    "tasks",
+    [
+        "bad: {workflow: missing}, good: {action: std.noop}, more: {on-success: good2}, good2: {action: std.noop}",
+        "s: {on-success: [bad, good]}, bad: {workflow: missing}, good: {action: std.noop}",
+    ],
+)
+def test_a_task_that_ends_as_it_starts_does_not_end_the_workflow_before_its_siblings_exist(tasks: str) -> None:
+    p = play(f"wf: {{tasks: {{{tasks}}}}}")
+    assert p.state == "ERROR"
+    assert p.states()["good"] == "SUCCESS"
+    empty = play(
+        "wf: {tasks: {s: {on-success: [none, good]}, none: {with-items: 'i in <% list() %>', action: std.noop}, good: {action: std.noop}}}"
+    )
+    assert empty.states() == {"s": "SUCCESS", "none": "SUCCESS", "good": "SUCCESS"}

@@ -28,7 +28,7 @@ def set_state(work: Work, state: State, info: str | None) -> None:
 def check(work: Work) -> None:
     """End the workflow if nothing in it can move any more (spec 5.6)."""
     execution = work.execution
-    if execution.state is not State.RUNNING or execution.open:
+    if execution.state is not State.RUNNING or not execution.started or execution.open or work.starting:
         return
     if execution.cancelled:
         names = [t.name for t in _in_order(work) if t.state is State.CANCELLED]
@@ -231,6 +231,12 @@ def _resume_up(work: Work) -> None:
 
 def _go_on(work: Work) -> None:
     """What a resumed workflow has to catch up with (spec 5.9)."""
+    with work.starting_several():
+        _catch_up(work)
+    check(work)
+
+
+def _catch_up(work: Work) -> None:
     execution = work.execution
     if not execution.started:
         work.commands.append(StartExecution(execution.id))
@@ -257,7 +263,6 @@ def _go_on(work: Work) -> None:
             joins.evaluate(work, task)
     if execution.spec.type == "reverse" and execution.state is State.RUNNING:
         reverse.advance(work)
-    check(work)
 
 
 # Stop ------------------------------------------------------------------------------------------------------------------

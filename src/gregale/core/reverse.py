@@ -22,6 +22,11 @@ def closure(work: Work) -> list[str]:
 
 def advance(work: Work) -> None:
     """Start every task of the closure whose requirements are all SUCCESS and that has no execution yet."""
+    with work.starting_several():
+        _advance(work)
+
+
+def _advance(work: Work) -> None:
     for name in closure(work):
         if work.execution.state.completed:
             return

@@ -92,6 +92,11 @@ def _message(value: Any) -> str:
 
 def dispatch(work: Work, found: list[Next]) -> None:
     """Carry out commands in order until the workflow has ended; while it is paused, keep them for later."""
+    with work.starting_several():
+        _dispatch(work, found)
+
+
+def _dispatch(work: Work, found: list[Next]) -> None:
     execution = work.execution
     for command in found:
         if execution.state.completed:
@@ -125,8 +130,9 @@ def start_first(work: Work) -> None:
     if work.execution.spec.type == "reverse":
         reverse.advance(work)
     else:
-        for name in work.execution.spec.start_tasks:
-            if work.execution.state.completed:
-                return
-            start.start(work, work.new_task(name, State.IDLE, (), 0))
+        with work.starting_several():
+            for name in work.execution.spec.start_tasks:
+                if work.execution.state.completed:
+                    return
+                start.start(work, work.new_task(name, State.IDLE, (), 0))
     lifecycle.check(work)

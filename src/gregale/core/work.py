@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
@@ -37,6 +38,7 @@ class Work:
         "execution",
         "original",
         "results",
+        "starting",
         "tasks",
         "timers",
         "timers_done",
@@ -55,6 +57,7 @@ class Work:
         self.timers_done: list[tuple[str, str, int]] = []
         self.commands: list[Command] = []
         self.results: dict[str, Any] = {}
+        self.starting = 0
 
     # Tasks ---------------------------------------------------------------------------------------------------------
 
@@ -174,6 +177,15 @@ class Work:
     def schedule(self, task: Task, kind: Any, seconds: float) -> None:
         stamp = task.run if kind == "timeout" else task.attempt
         self.timers.append(Timer(self.execution.id, task.id, kind, stamp, self.decision.now + seconds))
+
+    @contextmanager
+    def starting_several(self) -> Iterator[None]:
+        """While tasks are started one after the other, one that ends at once must not end the workflow before the rest exist."""
+        self.starting += 1
+        try:
+            yield
+        finally:
+            self.starting -= 1
 
     def changed(self) -> bool:
         """Whether there is anything to write. Fields of the execution are replaced, never changed in place."""
