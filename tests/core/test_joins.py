@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gregale.core import ActionDone, Rerun
+from gregale.core import ActionDone, Rerun, Skip
 from tests.play import Error, play
 
 
@@ -270,4 +270,14 @@ def test_joins_that_fail_again_after_a_rerun_before_them_are_counted_again() -> 
     assert p.states() == {"a": "SUCCESS", "b": "SUCCESS", "j1": "ERROR", "j2": "ERROR", "j3": "ERROR"}
     p.apply(Rerun(p.task("j1").id))
     assert p.states() == {"a": "SUCCESS", "b": "SUCCESS", "j1": "SUCCESS", "j2": "ERROR", "j3": "ERROR"}
+    assert p.state == "ERROR"
+
+
+def test_a_skipped_join_is_counted_by_the_join_after_it_once_more() -> None:
+    p = play(
+        "wf: {tasks: {a: {on-success: b, on-error: j1}, b: {on-success: j1, on-error: j2}, j1: {join: all, on-success: j2, on-error: j2}, j2: {join: all}}}"
+    )
+    assert p.states() == {"a": "SUCCESS", "b": "SUCCESS", "j1": "ERROR", "j2": "ERROR"}
+    p.apply(Skip(p.task("j1").id))
+    assert p.states() == {"a": "SUCCESS", "b": "SUCCESS", "j1": "SKIPPED", "j2": "ERROR"}
     assert p.state == "ERROR"

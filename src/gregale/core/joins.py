@@ -22,6 +22,7 @@ def arrive(work: Work, name: str, source: Task, clause: str) -> None:
         join = work.update(join, state_info="Task is waiting.")
     known = join.arrived.get(source.name)
     if known is not None and (known[0], known[2]) == (source.id, source.attempt):
+        evaluate(work, join)
         return
     if known is not None and join.state is not State.WAITING:
         if not join.state.completed:

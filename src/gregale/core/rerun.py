@@ -66,6 +66,7 @@ def skip(work: Work, event: Skip) -> None:
         return
     _require(work, task, (State.ERROR,), "skip")
     _revive(work, event.env)
+    task = work.update(task, attempt=task.attempt + 1)  # skipping is a completion of its own
     joins.rearm(work, task)
     complete.guarded(
         work, task, lambda: complete.complete_now(work, task, State.SKIPPED, "Task was skipped.", skipped=True)
