@@ -160,6 +160,8 @@ def _sweep(work: Work, _: Sweep) -> None:
             below = work.decision.work(child.id)
             if below.execution.state.completed:
                 lifecycle.tell_parent(below)
+    if execution.state is not State.RUNNING:
+        return
     _idle_tasks(work)
     for task in list(execution.tasks.values()):
         if work.task(task.id).state is State.WAITING:

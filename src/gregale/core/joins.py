@@ -159,8 +159,9 @@ def _joins_after(work: Work, name: str) -> list[Task]:
 
 def recheck(work: Work, join: Task) -> None:
     """Look at every route to a waiting join again."""
-    join = _resolve(work, work.task(join.id))
-    evaluate(work, join)
+    join = work.task(join.id)
+    if join.started_at is None:  # else it has run and waits for its next attempt
+        evaluate(work, _resolve(work, join))
 
 
 def _resolve(work: Work, join: Task) -> Task:

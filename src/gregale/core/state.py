@@ -211,7 +211,6 @@ class Execution(msgspec.Struct):
     accepted: bool = False
     backlog: tuple[tuple[Any, ...], ...] = ()
     revision: int = 0
-    partition: int = 0
     tasks: Map[str, Task] = Map()
     latest: Map[str, str] = Map()
     children: Map[str, Child] = Map()

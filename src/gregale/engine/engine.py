@@ -71,7 +71,6 @@ class Engine:
         self._slots = asyncio.Semaphore(self.settings.in_flight)
         self._tasks: list[asyncio.Task[None]] = []
         self._commits: set[asyncio.Task[None]] = set()
-        self._stopping = False
         self._listeners: list[Callable[[list[Work]], None]] = []
 
     # Life ----------------------------------------------------------------------------------------------------------
@@ -86,7 +85,6 @@ class Engine:
 
     async def stop(self) -> None:
         """Finish what is being handled, then let go."""
-        self._stopping = True
         await self._consumer.close()
         while self._inbox or self._busy:
             self._inbox.wake.set()

@@ -5,7 +5,7 @@ compiled Python; everything else runs in the library, under a time, iteration an
 """
 
 from gregale.expressions.errors import EvaluationTimeout, ExpressionError, GrammarError
-from gregale.expressions.evaluate import check, evaluate, is_expression, is_pure, text_of, variables
+from gregale.expressions.evaluate import check, evaluate, is_expression, is_pure, variables
 from gregale.expressions.scope import MapScope, Scope
 from gregale.expressions.settings import Settings, configure, settings
 
@@ -22,6 +22,5 @@ __all__ = [
     "is_expression",
     "is_pure",
     "settings",
-    "text_of",
     "variables",
 ]

@@ -99,8 +99,3 @@ def variables(text: str) -> set[str]:
     for start, end in find.yaql(text):
         found |= yaql_engine.variables(text[start + 2 : end - 2].strip())
     return found
-
-
-def text_of(value: Any) -> str:
-    """A value as it looks inside a text: Python style, like both languages do (spec 3.1)."""
-    return value if isinstance(value, str) else str(value)

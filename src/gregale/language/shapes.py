@@ -126,7 +126,6 @@ ACTION = Keys(
 )
 VERSION = Version()
 WORKFLOWS_DOCUMENT = Keys({"version": VERSION}, ["version"], extra=WORKFLOW, expected="a map of workflows")
-ACTIONS_DOCUMENT = Keys({"version": ANY}, ["version"], extra=ACTION, expected="a map of actions")
 WORKBOOK = Keys(
     {
         "name": STR,

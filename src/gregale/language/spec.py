@@ -12,8 +12,6 @@ REQUIRED: Any = msgspec.UNSET
 ENGINE_COMMANDS = frozenset(("noop", "fail", "succeed", "pause"))
 CLAUSES = ("on-success", "on-error", "on-complete", "on-skip")
 
-Clause = Literal["on-success", "on-error", "on-complete", "on-skip"]
-
 
 class Transition(msgspec.Struct, frozen=True):
     """One target of a clause: a task or an engine command, with its guard and the command's parameters."""

@@ -68,14 +68,3 @@ def join(connection: Connection, member: dict[str, Any], alone: bool) -> list[An
 
 def leave(connection: Connection, member_id: str, now: float) -> None:
     connection.execute(members.update().where(members.c.id == member_id).values(state="gone", heartbeat=now))
-
-
-def held_by(connection: Connection, holders: Sequence[str]) -> list[Any]:
-    """Unfinished synchronous actions that these members hold."""
-    return list(
-        connection.execute(
-            sa.select(table).where(
-                table.c.holder.in_(holders), table.c.state == "RUNNING", table.c.is_sync.is_(sa.true())
-            )
-        ).all()
-    )

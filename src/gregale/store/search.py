@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -204,14 +204,6 @@ def action_execution(connection: Connection, action_id: str, project_id: str) ->
     if found is None:
         raise NotFound(f"ActionExecution not found [id={action_id}]")
     return found
-
-
-def counts(connection: Connection, execution_id: str) -> Mapping[str, int]:
-    """Number of tasks of an execution by state."""
-    found = connection.execute(
-        sa.select(tasks.c.state, sa.func.count()).where(tasks.c.execution_id == execution_id).group_by(tasks.c.state)
-    )
-    return {row[0]: row[1] for row in found}
 
 
 def subtree_ids(connection: Connection, execution_id: str) -> list[str]:

@@ -23,9 +23,7 @@ async def ssh(
     """Runs a command on a host, or on each of several. Result: its standard output."""
     keys = _keys(private_key_filename, private_key)
     options: dict[str, Any] = {"username": username, "password": password or None, "client_keys": keys}
-    if isinstance(host, str):
-        return await _run(cmd, host, options, return_result_on_error)
-    return [await _run(cmd, one, options, return_result_on_error) for one in host]
+    return await _on(host, cmd, options, return_result_on_error)
 
 
 @action("std.ssh_proxied")
@@ -46,17 +44,17 @@ async def ssh_proxied(
     options: dict[str, Any] = {"username": username, "password": password or None, "client_keys": keys}
     if proxy_command:
         options["proxy_command"] = proxy_command
-        return await ssh_hosts(cmd, host, options, return_result_on_error)
+        return await _on(host, cmd, options, return_result_on_error)
     if not gateway_host:
         raise ActionError("std.ssh_proxied needs gateway_host or proxy_command")
     try:
         async with _connected(gateway_host, {**options, "username": gateway_username or username}) as gateway:
-            return await ssh_hosts(cmd, host, {**options, "tunnel": gateway}, return_result_on_error)
+            return await _on(host, cmd, {**options, "tunnel": gateway}, return_result_on_error)
     except (asyncssh.Error, OSError) as e:
         raise ActionError(f"Failed to reach the gateway [host={gateway_host}]: {e}") from None
 
 
-async def ssh_hosts(cmd: str, host: str | list[str], options: dict[str, Any], tolerate: bool) -> Any:
+async def _on(host: str | list[str], cmd: str, options: dict[str, Any], tolerate: bool) -> Any:
     if isinstance(host, str):
         return await _run(cmd, host, options, tolerate)
     return [await _run(cmd, one, options, tolerate) for one in host]
