@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ class Served:
             stderr=self.log,
             text=True,
         )
+        weakref.finalize(self, self.process.kill)  # also when a test fails half-way
         assert self.process.stdout is not None
         line = self.process.stdout.readline().strip()
         assert "http://" in line, f"the server did not start: {line} {(folder / 'server.log').read_text()}"
