@@ -6,9 +6,12 @@ import time
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gregale.language import InvalidDocument, read_actions, read_workbook, read_workflows, validate
 from gregale.language.diagnostics import Severity
+from gregale.language.read import dumped
 
 
 def errors(text: str, kind: Any = None) -> list[str]:
@@ -261,12 +264,33 @@ def test_joins_at_upload_are_all_reported_together() -> None:
 def test_all_errors_of_a_document_come_at_once_with_line_column_path_and_hint() -> None:
     text = "version: '2.0'\nwf:\n  tasks:\n    a:\n      acton: std.noop\n      on-success: [b2]\n    b:\n      wait-before: soon\n"
     _, found = validate(text)
-    assert [(d.line, d.column, d.code) for d in found] == [(5, 7, "unknown-key"), (8, 7, "type")]
+    assert [(d.line, d.column, d.code) for d in found] == [
+        (5, 7, "unknown-key"),
+        (6, 7, "unknown-task"),
+        (8, 7, "type"),
+    ]
     assert found[0].path == ("wf", "tasks", "a", "acton")
     assert "did you mean 'action'?" in found[0].hint
-    _, fixed = validate(text.replace("acton", "action").replace("soon", "1"))
-    [error] = [d for d in fixed if d.severity is Severity.ERROR]
-    assert (error.line, error.message, error.hint) == (6, "Task 'b2' not found", "did you mean 'b'?")
+    assert (found[1].message, found[1].hint) == ("Task 'b2' not found", "did you mean 'b'?")
+
+
+def test_errors_of_shape_hide_none_of_grammar_or_graph_and_invent_none() -> None:
+    text = """version: '2.0'
+wf:
+  input: {a: 1}
+  vars: {v: <% $. %>}
+  tasks:
+    5: {action: std.noop}
+    n: null
+    both: {action: std.noop, workflow: w, on-success: nowhere}
+    t: {retry: {count: 1}, publish: {x: <% $. %>}, on-success: [j]}
+    u: {on-success: {j: soon}}
+    j: {join: 2}
+"""
+    codes = sorted(d.code for d in validate(text)[1])
+    assert codes == sorted(
+        ["type", "yaql", "name", "type", "action-and-workflow", "unknown-task", "required", "yaql", "type"]
+    )
 
 
 def test_multi_workflow_document_keeps_each_as_its_own_text_with_the_order_of_keys() -> None:
@@ -407,3 +431,26 @@ def test_the_json_schema_agrees_with_the_reader() -> None:
     ]
     assert all(checker.is_valid(yaml.safe_load(text)) for text in good)
     assert not any(checker.is_valid(yaml.safe_load(text)) for text in bad)
+
+
+KEYS = st.sampled_from(
+    ["tasks", "action", "workflow", "on-success", "on-error", "publish", "next", "branch", "join", "retry", "count", "delay", "with-items", "input",
+     "vars", "output", "type", "task-defaults", "requires", "a", "b", "version", "fail", "wait-before", "tags"]
+)  # fmt: skip
+LEAVES = st.sampled_from([None, True, 0, 1, -1, 1.5, "", "a", "b", "all", "reverse", "direct", "std.noop", "<% $.x %>", "<% $. %>", "{{ _.x }}", "i in <% [1] %>", "fail msg=x", "2.0"])  # fmt: skip
+BODIES = st.recursive(
+    LEAVES,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3), st.dictionaries(st.one_of(KEYS, st.integers(0, 3)), inner, max_size=5)
+    ),
+    max_leaves=25,
+)
+
+
+@given(st.dictionaries(KEYS, BODIES, max_size=5), st.dictionaries(KEYS, BODIES, max_size=4))
+def test_whatever_shape_a_document_has_there_is_a_verdict_and_no_crash(body: Any, tasks: Any) -> None:
+    text = dumped({"version": "2.0", "wf": {**body, "tasks": tasks or {"a": {"action": "std.noop"}}}})
+    for kind in ("workflows", "workbook", "actions"):
+        _, found = validate(text, kind)
+        if kind == "workflows" and not any(d.severity is Severity.ERROR for d in found):
+            assert read_workflows(text).workflows

@@ -42,8 +42,9 @@ def workflow(name: str, body: Any, path: Path, report: Report) -> WorkflowSpec |
     shape = shapes.REVERSE_TASK if reverse else shapes.DIRECT_TASK
     for task_name, task_body in tasks_body.items():
         _task_shape(task_name, task_body, shape, (*path, "tasks", task_name), report)
-    if any(d.severity == "error" for d in report.found[before:]):
-        return None
+    wrong = [d.path[len(path) :] for d in report.found[before:]]
+    body = _sound(body, wrong)
+    tasks_body = body["tasks"]
 
     defaults = body.get("task-defaults") or {}
     for key in ("vars", "output"):
@@ -77,8 +78,33 @@ def workflow(name: str, body: Any, path: Path, report: Report) -> WorkflowSpec |
         inbound=_inbound(tasks),
         body={**body, "name": name},
     )
-    _graph(spec, path, report)
+    _graph(spec, path, report, whole=not any(_leads(p) for p in wrong))
     return spec
+
+
+def _sound(body: dict[str, Any], wrong: list[Path]) -> dict[str, Any]:
+    """What is left of a workflow without the keys and tasks that are wrong, so that the rest of it is checked as well."""
+    if not wrong:
+        return body
+    body = {**body, "tasks": dict(body["tasks"])}
+    tasks = body["tasks"]
+    for found in wrong:
+        if len(found) >= 3 and found[0] == "tasks" and isinstance(tasks.get(found[1]), dict):
+            tasks[found[1]] = {k: v for k, v in tasks[found[1]].items() if k != found[2]}
+        elif len(found) >= 2 and found[0] == "tasks":
+            kept = tasks.get(found[1])
+            sound = isinstance(found[1], str) and found[1]
+            tasks[found[1]] = {k: v for k, v in kept.items() if k != "workflow"} if isinstance(kept, dict) else {}
+            if not sound:
+                del tasks[found[1]]
+        elif found and found[0] != "tasks":
+            body.pop(str(found[0]), None)
+    return body
+
+
+def _leads(found: Path) -> bool:
+    """Whether what is wrong may decide which task leads to which: joins and start tasks cannot be judged then."""
+    return len(found) < 3 or found[2] in (*CLAUSES, "join", "requires") or found[0] == "task-defaults"
 
 
 def check_name(what: str, name: Any, path: Path, report: Report) -> None:
@@ -302,8 +328,8 @@ def _inbound(tasks: dict[str, TaskSpec]) -> dict[str, tuple[str, ...]]:
     return {name: tuple(found) for name, found in sources.items()}
 
 
-def _graph(spec: WorkflowSpec, path: Path, report: Report) -> None:
-    """The semantic checks of spec 1.7 that need the whole workflow."""
+def _graph(spec: WorkflowSpec, path: Path, report: Report, whole: bool) -> None:
+    """The semantic checks of spec 1.7 that need the graph; those of joins and start tasks only if it is `whole`."""
     lacking = []
     for name, task in spec.tasks.items():
         where = (*path, "tasks", name)
@@ -315,6 +341,8 @@ def _graph(spec: WorkflowSpec, path: Path, report: Report) -> None:
         for required in task.requires:
             if required not in spec.tasks:
                 _unknown_task(required, spec, (*where, "requires"), report)
+        if not whole:
+            continue
         inbound = spec.inbound.get(name, ())
         if task.join == "all" and not inbound:
             lacking.append(f"No inbound tasks for task '{name}' with join: all")
@@ -322,7 +350,7 @@ def _graph(spec: WorkflowSpec, path: Path, report: Report) -> None:
             lacking.append(f"Not enough inbound tasks for task '{name}': join: {task.join}, inbound: {len(inbound)}")
     if lacking:
         report.error("join", "; ".join(lacking), (*path, "tasks"))
-    if spec.type == "direct" and not spec.start_tasks:
+    if whole and spec.type == "direct" and not spec.start_tasks:
         report.error(
             "start-task",
             f"Failed to find start tasks in direct workflow [workflow_name={spec.name}]",

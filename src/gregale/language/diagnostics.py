@@ -83,7 +83,7 @@ def dotted(path: Path) -> str:
 
 def did_you_mean(word: object, known: Iterable[str]) -> str:
     """A hint that names the nearest of `known`, or an empty string when none is near."""
-    known = list(known)
+    known = [name for name in known if isinstance(name, str)]
     if len(known) > _MOST_NAMES:  # comparing with thousands of names takes longer than it helps
         return ""
     near = difflib.get_close_matches(str(word)[:100], known, n=1, cutoff=0.6)
