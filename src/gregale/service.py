@@ -7,21 +7,27 @@ import sys
 import time
 import uuid
 from contextlib import AbstractAsyncContextManager
+from importlib.resources import files
 from types import TracebackType
 from typing import Any
 
 import msgspec
+from starlette.applications import Starlette
 
 from gregale import cluster
 from gregale.actions import ActionContext, ActionSettings, Registry, Result
 from gregale.actions.contract import Action
+from gregale.api import ApiSettings, application
+from gregale.api.auth import DEFAULT_PROJECT, Authenticator, authenticator
 from gregale.bus import LocalBus
 from gregale.core import InvalidInput
 from gregale.core.scope import shown_time
 from gregale.engine import Engine, EngineSettings, standalone
 from gregale.executor import Executor, ExecutorSettings
 from gregale.executor.run import run
-from gregale.store import Database, upgrade
+from gregale.language import read_workflows
+from gregale.store import Database, definitions, upgrade
+from gregale.store.ownership import Owner
 
 
 class ServiceSettings(msgspec.Struct, frozen=True):
@@ -33,6 +39,7 @@ class ServiceSettings(msgspec.Struct, frozen=True):
     engine: EngineSettings = EngineSettings()
     executor: ExecutorSettings = ExecutorSettings()
     actions: ActionSettings = ActionSettings()
+    api: ApiSettings = ApiSettings()
 
 
 def encoded(value: Any) -> str:
@@ -43,12 +50,20 @@ def new_id() -> str:
     return str(uuid.uuid4())
 
 
+def _install(connection: Any, now: float) -> None:
+    """The public workflows that come with Gregale."""
+    text = (files("gregale.service_workflows") / "create_instance.yaml").read_text(encoding="utf-8")
+    owner = Owner(DEFAULT_PROJECT, now, new_id, scope="public")
+    definitions.install(connection, read_workflows(text), owner)
+
+
 class Service(AbstractAsyncContextManager["Service"]):
     """`async with Service(settings) as service:` runs workflows; see `engine` and `database`."""
 
     def __init__(self, settings: ServiceSettings | None = None, actions: tuple[Action, ...] = ()):
         self.settings = settings or ServiceSettings()
         self._since = time.time()
+        self._authenticator: Authenticator | None = None
         self.registry = Registry(self.settings.actions, actions)
         durability = "normal" if self.settings.durability == "normal" else "full"
         self.database = Database(self.settings.database, durability)  # type: ignore[arg-type]
@@ -60,6 +75,7 @@ class Service(AbstractAsyncContextManager["Service"]):
         sys.setrecursionlimit(max(sys.getrecursionlimit(), 6_000))  # deep trees of sub-workflows end in one decision
         self.database.hold()
         upgrade(self.database)
+        await self.database.writing(_install, time.time())
         name = self.settings.name or socket.gethostname()
         self.member = await cluster.enter(self.database, "serve", name, time.time, new_id)
         self.executor = Executor(
@@ -68,6 +84,20 @@ class Service(AbstractAsyncContextManager["Service"]):
         await self.engine.start()
         await self.executor.start()
         return self
+
+    def application(self) -> Starlette:
+        """The REST API over this process. Raises BadPolicy, and ValueError for settings that do not fit together."""
+        self._authenticator = authenticator(self.settings.api.auth)
+        trusts = None
+        if self.settings.api.auth.mode == "keystone":
+            from gregale.api.auth.keystone import Keystone
+            from gregale.api.auth.trusts import KeystoneTrusts
+
+            assert isinstance(self._authenticator, Keystone)
+            trusts = KeystoneTrusts(self._authenticator, self.engine)
+        return application(
+            self.engine, self.system_actions, self.run_action, self.settings.api, self._authenticator, trusts
+        )
 
     def system_actions(self) -> list[dict[str, object]]:
         """The actions of this process, as the API shows them."""
@@ -102,6 +132,7 @@ class Service(AbstractAsyncContextManager["Service"]):
         wait: bool = False,
         target: str | None = None,
         timeout: int | None = None,
+        credentials: dict[str, Any] | None = None,
     ) -> Any:
         """Run an action of its own (language spec 7.3): a map for one that is not stored, else its row.
 
@@ -111,9 +142,14 @@ class Service(AbstractAsyncContextManager["Service"]):
         if not call.base.is_sync and wait:
             raise InvalidInput(f"The action '{name}' does not support synchronous execution")
         if not call.base.is_sync or (save and not wait):
-            return await standalone.store(self.engine, call, project_id, description, target, timeout)
-        context = ActionContext(executor=self.executor.name, settings=self.registry.settings)
-        result = await run(self.registry, call.base.name, call.base_input, context, timeout) or Result()
+            return await standalone.store(
+                self.engine, call, project_id, description, target, timeout, None, credentials
+            )
+        context = ActionContext(executor=self.executor.name, settings=self.registry.settings, security=credentials)
+        result = (
+            await run(self.executor.actions, call.base.runs_as or call.base.name, call.base_input, context, timeout)
+            or Result()
+        )
         state, output = await standalone.outcome(
             self.engine, call, result.data, result.error, result.cancel, namespace, project_id
         )
@@ -141,6 +177,8 @@ class Service(AbstractAsyncContextManager["Service"]):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._authenticator is not None:
+            await self._authenticator.close()
         await self.executor.stop()
         await self.engine.stop()
         await cluster.leave(self.database, self.member, time.time)

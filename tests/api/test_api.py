@@ -12,9 +12,10 @@ from typing import Any
 import httpx
 import pytest
 
-from gregale.api import application
+
 from gregale.service import Service
 
+ADMIN = {"X-Roles": "admin"}
 DATE = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d$")
 WF = """version: '2.0'
 wf:
@@ -68,7 +69,7 @@ class Api:
 @pytest.fixture
 async def api() -> AsyncIterator[Api]:
     async with Service() as service:
-        app = application(service.engine, service.system_actions, service.run_action)
+        app = service.application()
         async with httpx.AsyncClient(
             transport=httpx.ASGITransport(app=app, raise_app_exceptions=False), base_url="http://host"
         ) as client:
@@ -122,13 +123,13 @@ async def test_workflows_are_created_read_listed_updated_and_deleted(api: Api) -
         found = await api("GET", f"/v2/workflows/{identifier}", 200)
         assert json.loads(found["interface"]) == wf["interface"]  # text on GET, an object on POST
     assert "wf" in (await api("POST", "/v2/workflows", 409, content=WF))["faultstring"]
-    bare = await api("PUT", f"/v2/workflows/{wf['id']}?scope=public", 200, content=WF)
+    bare = await api("PUT", f"/v2/workflows/{wf['id']}?scope=public", 200, content=WF, headers=ADMIN)
     assert (bare["id"], bare["scope"]) == (wf["id"], "public")
     assert (await api("PUT", "/v2/workflows", 200, content=WF))["workflows"][0]["scope"] == "private"
     await api("PUT", "/v2/workflows/wf", 400, content=WF + "other: {tasks: {t: {action: std.noop}}}\n")
     await api("PUT", "/v2/workflows", 404, content=WF.replace("wf:", "other:"))
     assert [w["name"] for w in (await api("GET", "/v2/workflows?name=eq:wf", 200))["workflows"]] == ["wf"]
-    assert (await api("GET", "/v2/workflows?fields=name", 200))["workflows"] == [{"id": wf["id"], "name": "wf"}]
+    assert (await api("GET", "/v2/workflows?fields=name&scope=private", 200))["workflows"] == [{"id": wf["id"], "name": "wf"}]
     await api("DELETE", "/v2/workflows/wf", 204)
     assert "wf" in (await api("GET", "/v2/workflows/wf", 404))["faultstring"]
 
@@ -462,7 +463,7 @@ async def test_a_fault_of_ours_is_a_500_that_tells_no_secrets(api: Api, monkeypa
     def broken(*_: Any) -> Any:
         raise RuntimeError("SELECT secret FROM tables")
 
-    monkeypatch.setattr(search, "execution", broken)
+    monkeypatch.setattr(search, "one", broken)
     found = await api("GET", "/v2/executions/x", 500)
     assert found["faultcode"] == "Server"
     assert "secret" not in found["faultstring"]

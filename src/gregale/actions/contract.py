@@ -15,7 +15,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class ActionContext(msgspec.Struct, frozen=True):
-    """Where an action runs. A function receives it when its first parameter is named `context`."""
+    """Where an action runs. A function receives it when its first parameter is named `context`.
+
+    `security`: what actions that ask for it may present to other services.
+    """
 
     action_execution_id: str = ""
     workflow_execution_id: str = ""
@@ -24,6 +27,8 @@ class ActionContext(msgspec.Struct, frozen=True):
     attempt: int = 0
     executor: str = ""
     settings: ActionSettings = ActionSettings()
+    root_execution_id: str = ""
+    security: dict[str, Any] | None = None
 
     @property
     def callback_url(self) -> str:
@@ -43,13 +48,14 @@ class ActionError(Exception):
 
 
 class Action(msgspec.Struct, frozen=True):
-    """`run` is a coroutine function, or a plain one that is run in a thread."""
+    """`run` is a coroutine function, or a plain one that is run in a thread. `credentials`: it wants `context.security`."""
 
     info: ActionInfo
     run: Callable[..., Any]
     takes_context: bool
     description: str = ""
     signature: str = ""
+    credentials: bool = False
 
     @property
     def blocking(self) -> bool:

@@ -41,6 +41,7 @@ def adapted(name: str, cls: type) -> Action:
         True,
         inspect.cleandoc(cls.__doc__ or "").split("\n\n")[0],
         ", ".join(p.name if p.default is p.empty else f"{p.name}={p.default!r}" for p in named),
+        credentials=True,
     )
 
 
@@ -64,4 +65,7 @@ def _context(lib: Any, context: ActionContext) -> Any:
         callback_url=context.callback_url,
     )
     del lib
-    return lib_context.ActionContext(security_ctx=None, execution_ctx=execution)
+    known = inspect.signature(lib_context.SecurityContext).parameters
+    given = {name: value for name, value in (context.security or {}).items() if name in known}
+    security = lib_context.SecurityContext(**given) if context.security else None
+    return lib_context.ActionContext(security_ctx=security, execution_ctx=execution)

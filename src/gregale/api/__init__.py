@@ -1,5 +1,6 @@
-"""REST API v2 over an engine, as an ASGI application."""
+"""The REST API v2: what clients of Mistral speak, and what Gregale adds. `endpoint` says what every endpoint takes and gives."""
 
-from gregale.api.app import application
+from gregale.api.app import ENDPOINTS, application
+from gregale.api.settings import ApiSettings
 
-__all__ = ["application"]
+__all__ = ["ENDPOINTS", "ApiSettings", "application"]

@@ -1,100 +1,164 @@
-"""The application: routes, and one place where every error becomes an answer."""
+"""The application: every endpoint behind the same checks, and one place where every error becomes an answer."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
-from gregale.api import problems
-from gregale.api.v2 import action_executions, actions, environments, executions, tasks, workbooks, workflows
-from gregale.api.wire import MAX_BODY, base_url
+from gregale.api import openapi, problems, root
+from gregale.api.auth import Authenticator, Identity, authenticator
+from gregale.api.auth.policy import Policy
+from gregale.api.call import Services, Trusts
+from gregale.api.endpoint import Endpoint
+from gregale.api.rate import Rate
+from gregale.api.settings import ApiSettings
+from gregale.api.v2 import (
+    action_executions,
+    actions,
+    code_sources,
+    cron_triggers,
+    environments,
+    event_triggers,
+    events,
+    executions,
+    members,
+    notifications,
+    tasks,
+    workbooks,
+    workflows,
+)
 from gregale.engine import Engine
+from gregale.store import maintenance
 
-log = logging.getLogger("gregale.api")
+_MODULES = (
+    root,
+    workflows,
+    members,
+    workbooks,
+    actions,
+    code_sources,
+    environments,
+    executions,
+    tasks,
+    action_executions,
+    cron_triggers,
+    event_triggers,
+    events,
+    notifications,
+)
+ENDPOINTS: tuple[Endpoint, ...] = tuple(e for module in _MODULES for e in module.api.all)
 
-Lookup = Callable[[], list[dict[str, object]]]
+Asgi = Callable[..., Awaitable[None]]
 
 
-def application(engine: Engine, system_actions: Lookup, run_inline: Callable[..., Awaitable[object]]) -> Starlette:
-    """`system_actions`: what the registry offers, as the API shows it. `run_inline`: runs an action in place (spec 7.3)."""
+def application(
+    engine: Engine,
+    system_actions: Callable[[], list[dict[str, Any]]],
+    run_inline: Callable[..., Awaitable[object]],
+    settings: ApiSettings | None = None,
+    telling_apart: Authenticator | None = None,
+    trusts: Trusts | None = None,
+) -> Starlette:
+    """`system_actions`: what the registry offers, as the API shows it. `run_inline`: runs an action in place (spec 7.3).
+
+    Raises BadPolicy, and ValueError for settings that do not fit together.
+    """
+    settings = settings or ApiSettings()
+    policy = Policy.from_file(settings.auth.policy_file)
+    services = Services(engine, settings, policy, system_actions, run_inline, trusts or Trusts())
+    gate = _Gate(services, telling_apart or authenticator(settings.auth))
+    # a fixed path goes before one with a parameter in its place
+    ordered = sorted(ENDPOINTS, key=lambda e: [("{" in part, part) for part in e.path.split("/")])
     app = Starlette(
         routes=[
-            Route("/", _versions),
-            Route("/healthz", _health),
-            Route("/v2", lambda request: RedirectResponse(str(request.url.replace(path=request.url.path + "/")), 302)),
-            Route("/v2/", _root),
-            *workflows.routes,
-            *workbooks.routes,
-            *actions.routes,
-            *environments.routes,
-            *executions.routes,
-            *tasks.routes,
-            *action_executions.routes,
+            *(Route(e.path, gate.route(e), methods=[e.method]) for e in ordered),
+            Route("/openapi.json", openapi.document(ENDPOINTS)),
+            Route("/docs", openapi.page),
         ],
         exception_handlers={HTTPException: problems.http_exception, Exception: problems.unexpected},
-        middleware=[],
     )
     app.router.redirect_slashes = False
-    app.state.engine = engine
-    app.state.database = engine.database
-    app.state.system_actions = system_actions
-    app.state.run_inline = run_inline
-    app.add_middleware(_Guard)
+    app.state.wakers = events.Wakers()
+    engine.listen(app.state.wakers.wake)
+    app.add_middleware(_Tolerance, settings=settings)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(settings.cors_origins),
+            allow_methods=["GET", "PUT", "POST", "DELETE", "PATCH"],
+            allow_headers=["*"],
+        )
     return app
 
 
-class _Guard:
-    """A trailing slash is always accepted; bodies are bounded; refusals of the core become 4xx (API spec 1.1, 1.2)."""
+class _Gate:
+    """Who asks, whether they ask too often, and whether the cluster takes changes: before any endpoint."""
 
-    def __init__(self, app: Callable[..., Awaitable[None]]):
+    def __init__(self, services: Services, telling_apart: Authenticator):
+        self._services = services
+        self._telling_apart = telling_apart
+        self._rate = Rate(services.settings.rate, services.settings.burst, services.engine.clock)
+
+    def route(self, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
+        async def handle(request: Request) -> Response:
+            try:
+                who = await self._who(request, endpoint)
+                if endpoint.locked:
+                    await self._require_unlocked()
+                return await endpoint(request, self._services, who)
+            except problems.KNOWN as e:
+                return problems.response(e)
+
+        return handle
+
+    async def _who(self, request: Request, endpoint: Endpoint) -> Identity:
+        if endpoint.open:
+            return Identity("")
+        who = await self._telling_apart.identify(request.headers)
+        self._rate.require(who.project_id)
+        return who
+
+    async def _require_unlocked(self) -> None:
+        status = await self._services.engine.database.reading(maintenance.status)
+        if status != "RUNNING":
+            raise problems.InMaintenance(
+                f"The maintenance status of the cluster is {status}: changes are refused until it is RUNNING"
+            )
+
+
+class _Tolerance:
+    """What old clients send: a trailing slash, and XML, which is refused before anything else (API spec 1.1)."""
+
+    def __init__(self, app: Asgi, settings: ApiSettings):
         self._app = app
+        self._settings = settings
 
-    async def __call__(self, scope: dict[str, object], receive: object, send: object) -> None:
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         path = str(scope["path"])
         if path.endswith("/") and path not in ("/", "/v2/"):
             scope["path"] = path.rstrip("/") or "/"
-        response = _refused(scope)
+        response = self._refused(scope)
         if response is not None:
-            await response(scope, receive, send)  # type: ignore[arg-type]
+            await response(scope, receive, send)
             return
-        try:
-            await self._app(scope, receive, send)
-        except problems.KNOWN as e:
-            await problems.response(e)(scope, receive, send)  # type: ignore[arg-type]
+        await self._app(scope, receive, send)
 
-
-def _refused(scope: dict[str, object]) -> Response | None:
-    headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in scope["headers"]}  # type: ignore[attr-defined]
-    length = headers.get("content-length", "0")
-    if length.isdigit() and int(length) > MAX_BODY:
-        return problems.answer(413, f"The body has {length} bytes; at most {MAX_BODY} are accepted")
-    kind = headers.get("content-type", "").split(";")[0].strip().lower()
-    if kind in ("text/xml", "application/xml") or kind.endswith("+xml"):
-        return problems.answer(415, f"The content type {kind} is not supported")
-    return None
-
-
-async def _versions(request: Request) -> Response:
-    link = {"href": f"{base_url(request)}/v2", "target": "v2", "rel": "self"}
-    return JSONResponse({"versions": [{"id": "v2.0", "status": "CURRENT", "links": [link]}]})
-
-
-async def _root(request: Request) -> Response:
-    return JSONResponse({"uri": f"{base_url(request)}/v2"})
-
-
-async def _health(request: Request) -> Response:
-    """200 while the database answers."""
-    from gregale.store import definitions
-
-    await request.app.state.database.reading(definitions.change_number)
-    return JSONResponse({"status": "ok"})
+    def _refused(self, scope: dict[str, Any]) -> Response | None:
+        headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in scope["headers"]}
+        length = headers.get("content-length", "0")
+        if length.isdigit() and int(length) > self._settings.max_body:
+            return problems.answer(413, f"The body has {length} bytes; at most {self._settings.max_body} are accepted")
+        kind = headers.get("content-type", "").split(";")[0].strip().lower()
+        if kind in ("text/xml", "application/xml") or kind.endswith("+xml"):
+            return problems.answer(415, f"The content type {kind} is not supported")
+        return None

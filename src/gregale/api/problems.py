@@ -4,41 +4,88 @@ from __future__ import annotations
 
 import logging
 
+import msgspec
+from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
+from gregale.api.auth import Unauthenticated
 from gregale.core import Conflict, InvalidInput, NotAllowed, NotFound, WorkflowError
 from gregale.expressions import ExpressionError
 from gregale.language import InvalidDocument
 
 log = logging.getLogger("gregale.api")
 
+
+class Forbidden(Exception):
+    """The policy does not let this caller do this (403)."""
+
+
+class TooLarge(Exception):
+    """A body beyond the limit (413)."""
+
+
+class TooMany(Exception):
+    """More requests than this project may make (429). `wait` in seconds."""
+
+    def __init__(self, message: str, wait: float):
+        self.wait = wait
+        super().__init__(message)
+
+
+class Unavailable(Exception):
+    """Something that is needed to answer is away for now (503)."""
+
+
+class InMaintenance(Exception):
+    """The cluster takes no changes for now (423)."""
+
+
+class Gone(Exception):
+    """What was there is not kept any more (410)."""
+
+
 _STATUS: dict[type[Exception], int] = {
     NotFound: 404,
     Conflict: 409,
     NotAllowed: 403,
+    Forbidden: 403,
     InvalidInput: 400,
     WorkflowError: 400,
     InvalidDocument: 400,
     ExpressionError: 400,
+    Unauthenticated: 401,
+    TooLarge: 413,
+    InMaintenance: 423,
+    TooMany: 429,
+    Gone: 410,
+    Unavailable: 503,
 }
 KNOWN = tuple(_STATUS)
+STATUSES = tuple(sorted({*_STATUS.values(), 405, 415}))
+_IN_HEADER = (401, 415, 423)
+"""Statuses whose text old clients read from a header (API spec 1.2)."""
 
 
-def answer(status: int, message: str) -> Response:
+def answer(status: int, message: str, headers: dict[str, str] | None = None) -> Response:
     body = {"faultcode": "Server" if status >= 500 else "Client", "faultstring": message, "debuginfo": None}
-    headers = (
-        {"Server-Error-Message": message.splitlines()[0][:200].encode("ascii", "replace").decode()}
-        if status in (401, 415, 423)
-        else None
-    )
-    return JSONResponse(body, status, headers)
+    headers = dict(headers or {})
+    if status in _IN_HEADER:
+        headers["Server-Error-Message"] = (message.splitlines() or [""])[0][:200].encode("ascii", "replace").decode()
+    if status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return Response(msgspec.json.encode(body), status, headers, "application/json")
 
 
 def response(error: Exception) -> Response:
     status = next(s for kind, s in _STATUS.items() if isinstance(error, kind))
-    return answer(status, str(error))
+    headers = {}
+    if isinstance(error, TooMany):
+        headers["Retry-After"] = str(max(1, round(error.wait)))
+    elif isinstance(error, Unavailable):
+        headers["Retry-After"] = "1"
+    return answer(status, str(error), headers)
 
 
 async def http_exception(request: Request, error: Exception) -> Response:
@@ -46,10 +93,12 @@ async def http_exception(request: Request, error: Exception) -> Response:
     text = (
         f"{error.detail}: {request.method} {request.url.path}" if error.status_code in (404, 405) else str(error.detail)
     )
-    return answer(error.status_code, text)
+    return answer(error.status_code, text, dict(error.headers or {}))
 
 
 async def unexpected(request: Request, error: Exception) -> Response:
     """A fault of ours: logged whole, told to the caller without detail."""
     log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    if isinstance(error, DBAPIError):
+        return answer(503, "The service is temporarily unavailable: its database does not answer", {"Retry-After": "1"})
     return answer(500, "The server failed to answer this request; its log has the details")

@@ -1,31 +1,28 @@
-"""Requests in, records out, in the exact format of the wire (API spec 1.1)."""
+"""Lists and records in the exact format of the wire (API spec 1.1)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+import uuid
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
 from urllib.parse import quote
 
 import msgspec
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
 
+from gregale.api.call import Call
 from gregale.core import InvalidInput
-from gregale.core.scope import shown_time
-from gregale.store.search import MAX_PAGE, Page
+from gregale.store import search
+from gregale.store.attributes import OPERATORS, Page, Resource, page
 
-MAX_BODY = 16 * 1024 * 1024
-DEFAULT_PROJECT = "<default-project>"
-
-
-def project(request: Request) -> str:
-    """Without authentication everything belongs to one project."""
-    del request
-    return DEFAULT_PROJECT
-
-
-def base_url(request: Request) -> str:
-    return str(request.base_url).rstrip("/")
+Encoded = Annotated[
+    Any,
+    msgspec.Meta(
+        description="A JSON object, or a string that holds one; null or empty means {}.",
+        extra_json_schema={"anyOf": [{"type": "object"}, {"type": "string"}, {"type": "null"}]},
+    ),
+]
+"""An attribute of a request that is JSON inside JSON."""
 
 
 def encoded(value: Any) -> str:
@@ -33,124 +30,109 @@ def encoded(value: Any) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def when(seconds: float | None) -> str | None:
-    return None if seconds is None else shown_time(seconds)
+def base_url(request: Request, trust_proxy: bool) -> str:
+    """Scheme, host and prefix as the caller knows them."""
+    if not trust_proxy:
+        return str(request.base_url).rstrip("/")
+    headers = request.headers
+    scheme = headers.get("x-forwarded-proto", request.url.scheme)
+    host = headers.get("x-forwarded-host", request.url.netloc)
+    return f"{scheme}://{host}/{headers.get('x-forwarded-prefix', '').strip('/')}".rstrip("/")
 
 
-def flag(request: Request, name: str) -> bool:
-    return request.query_params.get(name, "").lower() in ("true", "1", "yes", "on")
-
-
-async def text_body(request: Request) -> str:
-    """Raw text whatever the content type says. Raises InvalidInput."""
-    raw = await request.body()
+def is_uuid(text: str) -> bool:
     try:
-        return raw.decode("utf-8")
-    except UnicodeDecodeError as e:
-        raise InvalidInput(f"The body is not UTF-8 text: byte {e.start} cannot be decoded") from None
+        uuid.UUID(text)
+    except ValueError:
+        return False
+    return True
 
 
-async def json_body(request: Request, allowed: Iterable[str]) -> dict[str, Any]:
-    """One JSON object with known attributes. Raises InvalidInput."""
-    raw = await request.body()
-    try:
-        value = msgspec.json.decode(raw)
-    except (msgspec.DecodeError, RecursionError) as e:
-        raise InvalidInput(f"The body is not JSON: {e}") from None
-    if not isinstance(value, dict):
-        raise InvalidInput("The body must be a JSON object")
-    known = set(allowed)
-    for name in value:
-        if name not in known:
-            raise InvalidInput(f'Unknown attribute for argument: "{name}"; known are {", ".join(sorted(known))}')
-    return value
+def fields_of(call: Call) -> list[str]:
+    return [f for f in call.query.get("fields", "").split(",") if f]
 
 
-def obj(value: Any, name: str) -> dict[str, Any]:
-    """An attribute that is an object, or a string that holds one; anything falsy is empty. Raises InvalidInput."""
-    if isinstance(value, str) and value:
-        try:
-            value = msgspec.json.decode(value)
-        except (msgspec.DecodeError, RecursionError) as e:
-            raise InvalidInput(f"'{name}' is not JSON: {e}") from None
-    if not value:
-        return {}
-    if not isinstance(value, dict):
-        raise InvalidInput(f"'{name}' must be a JSON object, not {type(value).__name__}")
-    return value
+async def record(call: Call, resource: Resource, key: str, *where: Any) -> dict[str, Any]:
+    """One record with the attributes asked for. Raises NotFound, InvalidInput."""
+    names = resource.wanted(fields_of(call), [a.name for a in resource.attributes])
+    return resource.record(await call.read(search.one, resource, key, names, *where), names)
 
 
-_PAGING = ("limit", "marker", "sort_keys", "sort_dirs", "fields")
-
-
-def wanted(request: Request, filters: Iterable[str], flags: Iterable[str] = (), sort: str = "created_at") -> Page:
+def wanted_page(call: Call, resource: Resource) -> Page:
     """The page that a list request asks for. Raises InvalidInput."""
-    query = request.query_params
-    known = {*filters, *flags, *_PAGING, ""}
-    for name in query:
-        if name not in known:
-            raise InvalidInput(f'Unknown argument: "{name}"')
-    keys = tuple(dict.fromkeys(k for k in query.get("sort_keys", sort).split(",") if k))
+    query = call.query
+    keys = tuple(dict.fromkeys(k for k in query.get("sort_keys", "").split(",") if k)) or (resource.sort,)
     dirs = tuple(d for d in query.get("sort_dirs", "").split(",") if d)
     if len(dirs) > len(keys):
         raise InvalidInput("Length of sort_keys must be equal or greater than sort_dirs")
     for direction in dirs:
         if direction not in ("asc", "desc"):
-            raise InvalidInput(f"Unknown sort direction: {direction}; it is asc or desc")
+            raise InvalidInput(f"Unknown sort direction: {direction}; possible are asc and desc")
     return Page(
-        limit=_limit(query.get("limit")),
+        limit=_limit(query.get("limit"), call.services.settings.max_limit),
         marker=query.get("marker") or None,
-        sort_keys=keys or (sort,),
+        sort_keys=keys,
         sort_dirs=dirs + ("asc",) * (len(keys) - len(dirs)),
-        filters=tuple((name, query[name]) for name in filters if name in query),
+        filters=tuple((name, query[name]) for name in resource.filters() if name in query),
     )
 
 
-def _limit(text: str | None) -> int:
+def _limit(text: str | None, most: int) -> int:
     if not text:
-        return MAX_PAGE
+        return most
     try:
         number = int(text)
     except ValueError:
-        raise InvalidInput(f"limit: unable to convert to int: {text}") from None
+        raise InvalidInput(f"limit: unable to convert to int: {text[:50]}") from None
     if number < 1:
         raise InvalidInput(f"Limit must be positive: {number}")
-    return min(number, MAX_PAGE)
+    return min(number, most)
 
 
-def collection(
-    request: Request,
-    name: str,
-    page: Page,
-    rows: Sequence[Any],
-    show: Callable[[Any], dict[str, Any]],
-    path: str | None = None,
-) -> Response:
-    """A list, with `next` when the page is full (API spec 1.1)."""
-    items = [show(row) for row in rows]
-    fields = [f for f in request.query_params.get("fields", "").split(",") if f]
-    if fields and items:
-        unknown = [f for f in fields if f not in items[0]]
-        if unknown:
-            raise InvalidInput(f"Some fields do not exist [fields={', '.join(unknown)}]")
-        items = [{k: v for k, v in item.items() if k == "id" or k in fields} for item in items]
-    body: dict[str, Any] = {name: items}
-    if "limit" in request.query_params and len(rows) == page.limit:
-        body["next"] = _next(request, page, rows[-1].id, path or name)
-    return JSONResponse(body)
+async def listing(
+    call: Call,
+    resource: Resource,
+    *where: Any,
+    key: str | None = None,
+    more: Sequence[str] = (),
+    within: tuple[tuple[str, str], ...] = (),
+    finish: Callable[[Any, dict[str, Any]], dict[str, Any]] | None = None,
+) -> dict[str, Any]:
+    """A page of a collection. `more`: attributes shown beside the usual ones. `within`: filters that the path stands for.
+
+    `finish` has the last word on an item, given its row. Raises InvalidInput, NotFound.
+    """
+    asked = wanted_page(call, resource)
+    fields = fields_of(call)
+    names = resource.wanted(fields, (*resource.listed(), *more))
+    limits = msgspec.structs.replace(asked, filters=(*within, *asked.filters))
+    rows = await call.read(page, resource, limits, names, *where)
+    items = [resource.record(row, names) for row in rows]
+    if finish is not None:
+        items = [finish(row, item) for row, item in zip(rows, items, strict=True)]
+    return paged(call, resource, limits, items, key or resource.name)
 
 
-def _next(request: Request, page: Page, marker: str, path: str) -> str:
-    keys, dirs = list(page.sort_keys), list(page.sort_dirs)
+def paged(call: Call, resource: Resource, asked: Page, items: list[dict[str, Any]], key: str) -> dict[str, Any]:
+    """`next` is there when the page is full."""
+    body: dict[str, Any] = {key: items}
+    if items and len(items) == asked.limit:
+        body["next"] = _next(call, resource, asked, str(items[-1]["id"]))
+    return body
+
+
+def _next(call: Call, resource: Resource, asked: Page, marker: str) -> str:
+    keys, dirs = list(asked.sort_keys), list(asked.sort_dirs)
     if "id" not in keys:
         keys.append("id")
         dirs.append("asc")
     parts = [f"sort_keys={','.join(keys)}", f"sort_dirs={','.join(dirs)}"]
-    for name, value in page.filters:
-        has_operator = value.split(":")[0] in ("eq", "neq", "gt", "gte", "lt", "lte", "in", "nin", "has")
-        parts.append(f"{name}={quote(value if has_operator else 'eq:' + value, safe=',:')}")
-    parts += [f"limit={page.limit}", f"marker={marker}"]
-    for name in ("include_output", "fields"):
-        if name in request.query_params:
-            parts.append(f"{name}={quote(request.query_params[name], safe=',')}")
-    return f"{base_url(request)}/v2/{path}?{'&'.join(parts)}"
+    for name, value in asked.filters:
+        text = value if value.partition(":")[0] in OPERATORS and ":" in value else f"eq:{value}"
+        parts.append(f"{name}={quote(text, safe=',:')}")
+    parts += [f"limit={asked.limit}", f"marker={quote(marker, safe='')}"]
+    for name in ("include_output", "all_projects", "nulls", "fields"):
+        if name in call.query:
+            parts.append(f"{name}={quote(call.query[name], safe=',')}")
+    base = base_url(call.request, call.services.settings.trust_proxy)
+    return f"{base}/v2/{resource.name}?{'&'.join(parts)}"

@@ -80,3 +80,8 @@ def decode(body: bytes) -> Message:
 
 def actions_queue(target: str | None) -> str:
     return f"{ACTIONS}.{target}" if target else ACTIONS
+
+
+def notification_queue(exchange: str, topic: str) -> str:
+    """Where services publish events, and event triggers listen."""
+    return f"events.{exchange}.{topic}"

@@ -21,6 +21,7 @@ from gregale.language import Document
 from gregale.rehearsal.mocks import MockedRegistry, Mocks, Outcome
 from gregale.service import Service, ServiceSettings, new_id
 from gregale.store import definitions
+from gregale.store.ownership import Owner
 
 _PROJECT = "<default-project>"
 CANCELLED_EXIT = 130
@@ -142,7 +143,7 @@ async def _cancel(service: Service, execution_id: str) -> None:
 
 
 def _store(connection: Any, document: Document) -> None:
-    owner = definitions.Owner(_PROJECT, time.time(), new_id)
+    owner = Owner(_PROJECT, time.time(), new_id)
     if document.workbook is not None:
         definitions.save_workbook(connection, document, "", owner, False)
     else:

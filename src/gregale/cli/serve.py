@@ -11,7 +11,6 @@ import typer
 import uvicorn
 
 from gregale.actions import ActionSettings, CommandSettings
-from gregale.api import application
 from gregale.service import Service, ServiceSettings
 from gregale.store import StoreError
 
@@ -66,8 +65,9 @@ def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
 
 async def _serve(settings: ServiceSettings, host: str, port: int) -> None:
     async with Service(settings) as service:
-        app = application(service.engine, service.system_actions, service.run_action)
-        server = uvicorn.Server(uvicorn.Config(app, host=host, port=port, log_level="warning", lifespan="off"))
+        server = uvicorn.Server(
+            uvicorn.Config(service.application(), host=host, port=port, log_level="warning", lifespan="off")
+        )
         announce = asyncio.create_task(_announce(server))
         await server.serve()
         announce.cancel()

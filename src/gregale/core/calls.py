@@ -41,6 +41,13 @@ class Call(msgspec.Struct, frozen=True):
     base: ActionInfo
     base_input: dict[str, Any]
 
+    @property
+    def runs(self) -> tuple[str, dict[str, Any]] | None:
+        """The action and input for an executor, None where they are those that the task names."""
+        if self.base is self.info and not self.base.runs_as:
+            return None
+        return self.base.runs_as or self.base.name, self.base_input
+
 
 def find_action(work: Work, name: str) -> ActionInfo | None:
     """`<workbook>.<name>` first where the workflow came from a workbook, in the definition's namespace (spec 8)."""

@@ -10,7 +10,7 @@ from gregale.core.errors import InvalidInput, WorkflowError, invalid_input
 from gregale.core.scope import ExecutionScope
 from gregale.core.state import Execution, StartExecution, State
 from gregale.core.view import Definition
-from gregale.core.work import Decision, Work, check_size, jsonable
+from gregale.core.work import Decision, Transition, Work, check_size, jsonable
 from gregale.expressions import MapScope
 from gregale.language.spec import REQUIRED
 
@@ -28,10 +28,7 @@ def create(
 ) -> Work:
     """A new execution, RUNNING, with the command to start it. Raises Rejected or ExpressionError; nothing exists then."""
     spec = definition.spec
-    missing = [n for n, default in spec.input.items() if default is REQUIRED and n not in given]
-    wrong = invalid_input(definition.name, "WorkflowSpec", missing, [n for n in given if n not in spec.input])
-    if wrong is not None:
-        raise wrong
+    check_input(definition, given)
     values = jsonable({**declared_defaults(spec.input), **given})
     params = jsonable({"namespace": definition.namespace, **params})
     params["env"] = _environment(decision, params, project_id)
@@ -67,6 +64,7 @@ def create(
         workbook=definition.workbook,
     )
     work = Work(execution, decision, created=True)
+    work.transitions.append(Transition(decision.now, None, None, State.RUNNING))
     decision.works[execution_id] = work
     try:
         if spec.vars:
@@ -76,6 +74,15 @@ def create(
         raise
     work.commands.append(StartExecution(execution_id))
     return work
+
+
+def check_input(definition: Definition, given: dict[str, Any]) -> None:
+    """Raises InvalidInput, naming every input that is missing or not declared."""
+    declared = definition.spec.input
+    missing = [n for n, default in declared.items() if default is REQUIRED and n not in given]
+    wrong = invalid_input(definition.name, "WorkflowSpec", missing, [n for n in given if n not in declared])
+    if wrong is not None:
+        raise wrong
 
 
 def declared_defaults(declared: dict[str, Any]) -> dict[str, Any]:

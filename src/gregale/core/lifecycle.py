@@ -21,7 +21,7 @@ def set_state(work: Work, state: State, info: str | None) -> None:
             f"Can't change workflow execution state from {execution.state.value} to {state.value}. "
             f"[workflow={execution.workflow_name}, execution_id={execution.id}]"
         )
-    execution.state = state
+    work.set_state(state)
     execution.state_info = cut(info)
 
 

@@ -222,7 +222,7 @@ def _run_action(
         input=call.input,
         is_sync=call.base.is_sync,
         safe_rerun=spec.policies.safe_rerun or call.base.idempotent,
-        base=None if call.base is call.info else (call.base.name, call.base_input),
+        base=call.runs,
         target=None if target is None else str(target),
         timeout=timeout if isinstance(timeout, int) and timeout else None,
     )

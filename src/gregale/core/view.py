@@ -16,7 +16,10 @@ class Parameter(msgspec.Struct, frozen=True):
 
 
 class ActionInfo(msgspec.Struct, frozen=True):
-    """What is known of an action before it runs. `adhoc` is set for ad-hoc actions, which name a base."""
+    """What is known of an action before it runs. `adhoc` is set for ad-hoc actions, which name a base.
+
+    `runs_as`: what executors know it by, where that is not its name.
+    """
 
     name: str
     is_sync: bool = True
@@ -24,6 +27,7 @@ class ActionInfo(msgspec.Struct, frozen=True):
     any_parameters: bool = False
     idempotent: bool = False
     adhoc: ActionSpec | None = None
+    runs_as: str = ""
 
 
 class Definition(msgspec.Struct, frozen=True):

@@ -25,6 +25,19 @@ class Settings(msgspec.Struct, frozen=True):
 Command = RunAction | StartExecution
 
 
+class Transition(msgspec.Struct, frozen=True):
+    """A change of state, of a task or, without `task_id`, of the execution. `old` is None for what has just come to be.
+
+    `first`: a task runs for the first time.
+    """
+
+    at: float
+    task_id: str | None
+    old: State | None
+    new: State
+    first: bool = False
+
+
 class Work:
     """One execution within a decision: a copy to change, and the records that changed."""
 
@@ -42,6 +55,7 @@ class Work:
         "tasks",
         "timers",
         "timers_done",
+        "transitions",
     )
 
     def __init__(self, execution: Execution, decision: Decision, created: bool = False):
@@ -57,6 +71,7 @@ class Work:
         self.timers_done: list[tuple[str, str, int]] = []
         self.commands: list[Command] = []
         self.results: dict[str, Any] = {}
+        self.transitions: list[Transition] = []
         self.starting = 0
 
     # Tasks ---------------------------------------------------------------------------------------------------------
@@ -104,6 +119,11 @@ class Work:
         return new
 
     def _store(self, task: Task) -> None:
+        old = self.execution.tasks.get(task.id)
+        if old is None or old.state is not task.state:
+            first = task.run > 0 and (old is None or old.run == 0)
+            before = None if old is None else old.state
+            self.transitions.append(Transition(self.decision.now, task.id, before, task.state, first))
         self.execution.tasks = self.execution.tasks.set(task.id, task)
         self.tasks[task.id] = task
         self.results.pop(task.id, None)
@@ -186,6 +206,13 @@ class Work:
             yield
         finally:
             self.starting -= 1
+
+    def set_state(self, state: State) -> None:
+        """The execution's own state; whether it may change so is the caller's to know."""
+        execution = self.execution
+        if execution.state is not state:
+            self.transitions.append(Transition(self.decision.now, None, execution.state, state))
+            execution.state = state
 
     def changed(self) -> bool:
         """Whether there is anything to write. Fields of the execution are replaced, never changed in place."""

@@ -8,7 +8,8 @@ from typing import Any
 from gregale.core import ActionInfo, Decision, Missing, Settings, decide
 from gregale.engine.inbox import Job
 from gregale.engine.view import Cache, CachedView, answer
-from gregale.store import Database, definitions
+from gregale.store import Database
+from gregale.store.ownership import change_number
 
 _MAX_QUESTIONS = 10_000
 
@@ -36,7 +37,7 @@ class Decider:
 
     async def decide(self, groups: dict[str, list[Job]], registry: Callable[[str], ActionInfo | None]) -> Decided:
         """One decision per tree, with the jobs that are in it."""
-        self._cache.seen(await self._database.reading(definitions.change_number))
+        self._cache.seen(await self._database.reading(change_number))
         transient: dict[tuple[Any, ...], Any] = {}
         waiting = dict(groups)
         decided: Decided = []

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import heapq
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
+
+from sqlalchemy.engine import Connection
 
 from gregale.bus import ActionFinished, Bus, Delivery, RunActionMessage, StartMessage, Unreadable, decode, encode
 from gregale.bus.messages import ENGINE, actions_queue
 from gregale.core import (
     ActionDone,
     ActionInfo,
+    Conflict,
     Decision,
     Event,
     Execution,
@@ -29,12 +32,18 @@ from gregale.core import (
 )
 from gregale.core.work import Command
 from gregale.engine import standalone
+from gregale.engine.cron import Cron
 from gregale.engine.deciding import Decided, Decider
+from gregale.engine.event_triggers import EventTriggers
+from gregale.engine.housekeeping import Housekeeper
 from gregale.engine.inbox import Inbox, Job
+from gregale.engine.maintenance import Maintenance
+from gregale.engine.notifier import Notifier
 from gregale.engine.settings import EngineSettings
 from gregale.engine.sweep import Sweeper
 from gregale.engine.view import Cache, answer
-from gregale.store import Database, SwapLost, commit, definitions, search
+from gregale.store import Database, SwapLost, commit, definitions, outbox, removal, security
+from gregale.store.ownership import Viewer
 
 log = logging.getLogger("gregale.engine")
 
@@ -60,6 +69,11 @@ class Engine:
         self.clock = clock
         self.new_id = new_id
         self.sweeper = Sweeper(self)
+        self.housekeeper = Housekeeper(self)
+        self.notifier = Notifier(self)
+        self.maintenance = Maintenance(self)
+        self.cron = Cron(self)
+        self.event_triggers = EventTriggers(self)
         self.swaps_lost = 0
         self.poisoned = 0
         self.registry = registry
@@ -72,6 +86,7 @@ class Engine:
         self._tasks: list[asyncio.Task[None]] = []
         self._commits: set[asyncio.Task[None]] = set()
         self._listeners: list[Callable[[list[Work]], None]] = []
+        self.credentials: Callable[[dict[str, Any]], Awaitable[dict[str, Any]]] = _as_kept
 
     # Life ----------------------------------------------------------------------------------------------------------
 
@@ -80,8 +95,10 @@ class Engine:
         await self.sweeper.takeover()
         consumer = await self.bus.consume(ENGINE, self.settings.batch * 4)
         self._consumer = consumer
-        for loop in (self._receive, self._work, self._watch_timers, self.sweeper.run):
-            self._tasks.append(asyncio.create_task(loop(), name=f"engine-{loop.__name__}"))
+        own = (self._receive, self._work, self._watch_timers)
+        parts = (self.sweeper, self.housekeeper, self.notifier, self.maintenance, self.cron, self.event_triggers)
+        for loop in (*own, *(part.run for part in parts)):
+            self._tasks.append(asyncio.create_task(loop(), name=f"engine-{loop.__qualname__}"))
 
     async def stop(self) -> None:
         """Finish what is being handled, then let go."""
@@ -115,28 +132,38 @@ class Engine:
         description: str,
         project_id: str,
         execution_id: str | None = None,
+        credentials: dict[str, Any] | None = None,
+        admin: bool = False,
     ) -> Execution:
-        """Create an execution of a workflow, by name or id; its start follows. Raises Rejected, ExpressionError."""
-        definition = await self.database.reading(definitions.definition, identifier, namespace, project_id)
+        """Create an execution of a workflow, by name or id; its start follows. With an id that exists already, that execution.
+
+        `credentials`: what its actions may present to other services. Raises Rejected, ExpressionError.
+        """
+        viewer = Viewer(project_id, admin)
+        definition = await self.database.reading(definitions.definition, identifier, namespace, viewer)
         if definition is None:
             raise NotFound(f"Workflow not found [workflow_identifier={identifier}, namespace={namespace}]")
         new_id = execution_id or self.new_id()
         if execution_id is None:
             self.cache.executions[new_id] = None  # nobody else can know an id that was made just now
+        if credentials:
+            await self.database.writing(security.keep, new_id, credentials)
         done: asyncio.Future[Execution] = asyncio.get_running_loop().create_future()
 
         def make(decision: Decision) -> Work:
             return create_execution(decision, definition, new_id, given, params, description, project_id)
 
         self.submit(Job(new_id, new_id, None, create=make, done=done))
-        return await done
+        made = await done
+        if made.project_id != project_id and not admin:
+            raise Conflict(f"An execution with this id exists already, and not in this project [id={new_id}]")
+        return made
 
     async def delete(self, execution_id: str) -> None:
-        """Delete an execution with everything in it and below it."""
-        ids = await self.database.reading(search.subtree_ids, execution_id)
-        await self.database.writing(search.delete_execution, execution_id)
-        for gone in ids:
+        """Delete an execution with everything below it; what they leave is collected in the background."""
+        for gone in await self.database.writing(removal.remove, execution_id):
             self.cache.forget(gone)
+        self.housekeeper.wake.set()
 
     def submit(self, job: Job) -> None:
         self._inbox.put(job)
@@ -227,7 +254,9 @@ class Engine:
         try:
             works = [w for decision, _ in decided for w in decision.works.values() if w.changed()]
             if works:
-                await self.database.writing(commit, works)
+                letters: int = await self.database.writing(_write, works, self.settings.notify)
+                if letters:
+                    self.notifier.wake.set()
             for work in works:
                 work.execution.revision += 1
                 self._remember(work)
@@ -310,6 +339,17 @@ class Engine:
                 self.submit(Job(root_id, timer.execution_id, TimerFired(timer.task_id, timer.kind, timer.stamp)))
             wait = min(0.5, self._timers[0][0] - now) if self._timers else 0.5
             await asyncio.sleep(max(0.001, wait))
+
+
+async def _as_kept(credentials: dict[str, Any]) -> dict[str, Any]:
+    """What a trigger kept is what its executions present, unless a way of authentication says otherwise."""
+    return credentials
+
+
+def _write(connection: Connection, works: list[Work], notify: tuple[dict[str, Any], ...]) -> int:
+    """A batch and what the world is told of it, in one transaction. Gives the number of notifications."""
+    commit(connection, works)
+    return outbox.record(connection, works, notify)
 
 
 def run_message(root_id: str, command: RunAction) -> RunActionMessage:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -13,7 +14,7 @@ from gregale.core import ActionInfo, InvalidInput, Missing, NotFound, WorkflowEr
 from gregale.core.calls import Call, transform, unfold
 from gregale.engine.view import Cache, CachedView, answer
 from gregale.expressions import ExpressionError, MapScope
-from gregale.store import rows, search
+from gregale.store import rows, security
 from gregale.store.schema import action_executions as table
 
 if TYPE_CHECKING:
@@ -122,8 +123,9 @@ async def store(
     target: str | None,
     timeout: int | None,
     done: tuple[str, Any] | None = None,
+    credentials: dict[str, Any] | None = None,
 ) -> Any:
-    """The row of a stored action execution, handed to an executor, or with its outcome already."""
+    """The row of a stored action execution as it was when handed to an executor, or with its outcome already."""
     action_id, now = engine.new_id(), engine.clock()
     row = {
         "id": action_id,
@@ -140,7 +142,7 @@ async def store(
         "accepted": done is not None,
         "input": rows.encode(call.input),
         "output": None if done is None else rows.encode(done[1]),
-        "base": None if call.base is call.info else rows.encode((call.base.name, call.base_input)),
+        "base": None if call.runs is None else rows.encode(call.runs),
         "is_sync": call.base.is_sync,
         "safe_rerun": call.base.idempotent,
         "target": target,
@@ -152,8 +154,9 @@ async def store(
         "created_at": now,
         "updated_at": now,
     }
+    if credentials and done is None:
+        await engine.database.writing(security.keep, action_id, credentials)
     await engine.database.writing(_insert, row)
-    shown = await engine.database.reading(search.action_execution, action_id, project_id)
     if done is None:
         message = RunActionMessage(
             action_id,
@@ -161,7 +164,7 @@ async def store(
             None,
             None,
             "",
-            call.base.name,
+            call.base.runs_as or call.base.name,
             call.base_input,
             0,
             call.base.idempotent,
@@ -169,7 +172,7 @@ async def store(
             timeout,
         )
         await engine.bus.publish(actions_queue(target), [encode(message)])
-    return shown
+    return SimpleNamespace(**row)
 
 
 def _insert(connection: Connection, row: dict[str, Any]) -> None:

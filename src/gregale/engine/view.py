@@ -9,12 +9,16 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from gregale.core import ActionInfo, Decision, Definition, Execution, Missing
+from gregale.actions import ActionError, dynamic
+from gregale.core import ActionInfo, Decision, Definition, Execution, Missing, NotFound
 from gregale.core.calls import adhoc_info
 from gregale.core.scope import execution_map, task_map
 from gregale.core.work import Work
 from gregale.language import ActionSpec, build
-from gregale.store import definitions, load, rows, search
+from gregale.store import definitions, environments, load, rows, sources
+from gregale.store.attributes import moment
+from gregale.store.ownership import Viewer
+from gregale.store.removal import subtree_ids
 from gregale.store.schema import executions, tasks
 
 _ABSENT = object()
@@ -68,7 +72,10 @@ class CachedView:
     def action(self, name: str, namespace: str, project_id: str) -> ActionInfo | None:
         def find(wanted: str) -> ActionSpec | ActionInfo | None:
             spec: ActionSpec | None = self._answer("adhoc", wanted, namespace, project_id)
-            return spec if spec is not None else self._registry(wanted)
+            if spec is not None:
+                return spec
+            known = self._registry(wanted)
+            return known if known is not None else self._answer("dynamic", wanted, namespace, project_id)
 
         found = find(name)
         return adhoc_info(name, found, find) if isinstance(found, ActionSpec) else found
@@ -109,10 +116,11 @@ def answer(connection: Connection, questions: list[tuple[Any, ...]], deep_merge:
     for question in questions:
         kind, *rest = question
         if kind == "workflow":
-            result[question] = definitions.definition(connection, rest[0], rest[1], rest[2])
+            result[question] = definitions.definition(connection, rest[0], rest[1], Viewer(rest[2]))
         elif kind == "adhoc":
-            row = definitions.adhoc(connection, rest[0], rest[1], rest[2])
-            result[question] = None if row is None else _action_spec(row)
+            result[question] = _action_spec(connection, *rest)
+        elif kind == "dynamic":
+            result[question] = _dynamic(connection, *rest)
         elif kind == "environment":
             result[question] = _environment(connection, rest[0], rest[1])
         elif kind == "tasks":
@@ -120,24 +128,41 @@ def answer(connection: Connection, questions: list[tuple[Any, ...]], deep_merge:
         elif kind == "executions":
             result[question] = _executions(connection, rest[0], dict(rest[1]))
         elif kind == "subtree":
-            result[question] = load(connection, search.subtree_ids(connection, rest[0]), deep_merge)
+            result[question] = load(connection, subtree_ids(connection, rest[0]), deep_merge)
     return result
 
 
-def _action_spec(row: Any) -> ActionSpec:
+def _action_spec(connection: Connection, name: str, namespace: str, project_id: str) -> ActionSpec | None:
     from gregale.language.diagnostics import Report
 
+    try:
+        row = definitions.find_action(connection, name, namespace, Viewer(project_id))
+    except NotFound:
+        return None
     body = rows.decode(row.body)
     spec = build.action(row.name, {k: v for k, v in body.items() if k != "name"}, (), Report())
     assert spec is not None
     return spec
 
 
-def _environment(connection: Connection, name: str, project_id: str) -> dict[str, Any] | None:
-    from gregale.core import NotFound
+def _dynamic(connection: Connection, name: str, namespace: str, project_id: str) -> ActionInfo | None:
+    for candidate in dict.fromkeys((namespace, "")):
+        try:
+            row = sources.dynamic_action(connection, name, candidate, Viewer(project_id))
+            class_name, content, *_ = sources.class_source(connection, row.id)
+            return dynamic.described(row.name, row.id, content, class_name)
+        except NotFound:
+            continue
+        except ActionError:
+            return ActionInfo(
+                row.name, any_parameters=True, runs_as=dynamic.PREFIX + row.id
+            )  # the executor says what is wrong
+    return None
 
+
+def _environment(connection: Connection, name: str, project_id: str) -> dict[str, Any] | None:
     try:
-        found: dict[str, Any] = rows.decode(definitions.environment(connection, name, project_id).variables)
+        found: dict[str, Any] = rows.decode(environments.environment(connection, name, Viewer(project_id)).variables)
     except NotFound:
         return None
     return found
@@ -177,9 +202,9 @@ def _executions(connection: Connection, project_id: str, filters: dict[str, Any]
     where = [executions.c.project_id == project_id]
     where += [column == str(filters[name]) for name, column in columns.items() if name in filters]
     if "from_time" in filters:
-        where.append(executions.c.created_at >= search.typed(executions.c.created_at, str(filters["from_time"])))
+        where.append(executions.c.created_at >= moment(str(filters["from_time"]), "from_time"))
     if "to_time" in filters:
-        where.append(executions.c.created_at < search.typed(executions.c.created_at, str(filters["to_time"])))
+        where.append(executions.c.created_at < moment(str(filters["to_time"]), "to_time"))
     ids = list(connection.scalars(sa.select(executions.c.id).where(*where).order_by(executions.c.created_at)))
     return [
         {

@@ -12,7 +12,7 @@ import msgspec
 from gregale.actions import ActionContext, Registry, Result
 from gregale.bus import ActionFinished, Bus, Delivery, RunActionMessage, Unreadable, decode, encode
 from gregale.bus.messages import ACTIONS, ENGINE, actions_queue
-from gregale.executor.run import run
+from gregale.executor.run import Actions, run
 from gregale.store import Database, claims
 
 log = logging.getLogger("gregale.executor")
@@ -46,7 +46,7 @@ class Executor:
     ):
         self.database = database
         self.bus = bus
-        self.registry = registry
+        self.actions = Actions(registry, database)
         self.member_id = member_id
         self.name = name
         self.settings = settings or ExecutorSettings()
@@ -157,10 +157,11 @@ class Executor:
             message.task_id or "",
             message.attempt,
             self.name,
-            self.registry.settings,
+            self.actions.registry.settings,
+            message.root_id or "",
         )
         try:
-            result = await run(self.registry, message.action, message.input, context, message.timeout)
+            result = await run(self.actions, message.action, message.input, context, message.timeout)
         except asyncio.CancelledError:
             if message.action_id not in self._cancelled:
                 raise

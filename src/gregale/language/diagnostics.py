@@ -91,12 +91,16 @@ def did_you_mean(word: object, known: Iterable[str]) -> str:
 
 
 class Report:
-    """Collects the findings of one document; stops growing at a bound, so that garbage stays cheap."""
+    """Collects the findings of one document; stops growing at a bound, so that garbage stays cheap.
+
+    `lenient`: nothing that was found keeps a spec from being used, if it could be built at all.
+    """
 
     limit = 1000
 
-    def __init__(self) -> None:
+    def __init__(self, lenient: bool = False) -> None:
         self.found: list[Diagnostic] = []
+        self.lenient = lenient
 
     def error(self, code: str, message: str, path: Path, hint: str = "") -> None:
         self._add(Diagnostic(code, Severity.ERROR, message, path, hint=hint))
@@ -110,6 +114,10 @@ class Report:
 
     @property
     def failed(self) -> bool:
+        return not self.lenient and self.errors
+
+    @property
+    def errors(self) -> bool:
         return any(d.severity is Severity.ERROR for d in self.found)
 
 

@@ -39,14 +39,17 @@ def kind_of(data: Any) -> Kind:
     return "workflows"
 
 
-def read_workflows(text: str | bytes) -> Document:
-    """Read a document of workflows. Raises InvalidDocument with everything that is wrong."""
-    return _read(text, "workflows")
+def read_workflows(text: str | bytes, lenient: bool = False) -> Document:
+    """Read a document of workflows. Raises InvalidDocument with everything that is wrong.
+
+    `lenient`: take what could be built, without what is wrong in it (API spec 1.4, `skip_validation`); so below too.
+    """
+    return _read(text, "workflows", lenient)
 
 
-def read_actions(text: str | bytes) -> Document:
+def read_actions(text: str | bytes, lenient: bool = False) -> Document:
     """Read a document of ad-hoc actions. Raises InvalidDocument."""
-    return _read(text, "actions")
+    return _read(text, "actions", lenient)
 
 
 def read_workbook(text: str | bytes) -> WorkbookSpec:
@@ -56,16 +59,16 @@ def read_workbook(text: str | bytes) -> WorkbookSpec:
     return workbook
 
 
-def read_workbook_document(text: str | bytes) -> Document:
+def read_workbook_document(text: str | bytes, lenient: bool = False) -> Document:
     """A workbook with the text of each member. Raises InvalidDocument."""
-    return _read(text, "workbook")
+    return _read(text, "workbook", lenient)
 
 
 def workflow_from_body(name: str, body: dict[str, Any]) -> WorkflowSpec:
-    """The spec of a workflow whose body was checked before (a stored one). Raises InvalidDocument if it is not valid."""
+    """The spec of a workflow whose body was checked before (a stored one). Raises InvalidDocument if there can be none."""
     report = Report()
     spec = build.workflow(name, body, (name,), report)
-    if spec is None or report.failed:
+    if spec is None:
         raise InvalidDocument(report.found)
     return spec
 
@@ -89,8 +92,8 @@ def validate(
     return kind, _placed(report, parsed)
 
 
-def _read(text: str | bytes, kind: Kind) -> Document:
-    report = Report()
+def _read(text: str | bytes, kind: Kind, lenient: bool = False) -> Document:
+    report = Report(lenient)
     try:
         parsed = yamltext.parse(text)
     except yamltext.YamlError as e:
@@ -120,10 +123,10 @@ def _workflows(data: Any, text: str | bytes, report: Report) -> Document | None:
         spec = build.workflow(name, body, (name,), report)
         if spec is not None:
             specs.append(spec)
-    if report.failed:
+    if report.failed or not specs:
         return None
     verbatim = text if isinstance(text, str) else text.decode()
-    version = data["version"]
+    version = data.get("version", "2.0")
     texts = {s.name: verbatim if len(specs) == 1 else dumped({"version": version, s.name: data[s.name]}) for s in specs}
     return Document(workflows=tuple(specs), texts=texts)
 
@@ -134,7 +137,7 @@ def _actions(data: Any, text: str | bytes, report: Report) -> Document | None:
         spec = build.action(name, body, (name,), report)
         if spec is not None:
             specs.append(spec)
-    if report.failed:
+    if report.failed or not specs:
         return None
     verbatim = text if isinstance(text, str) else text.decode()
     return Document(actions=tuple(specs), texts={s.name: verbatim for s in specs})
@@ -158,7 +161,7 @@ def _members(data: Any, what: str, report: Report) -> list[tuple[Any, Any]]:
 def _workbook(data: Any, text: str | bytes, report: Report) -> Document | None:
     del text
     shapes.WORKBOOK.check(data, (), report)
-    if not isinstance(data, dict):
+    if not isinstance(data, dict) or report.errors:
         return None
     if "version" in data and str(data["version"]) not in ("2.0", "2"):
         report.error("workbook-version", f"Unsupported DSL version: {data['version']}", ("version",))

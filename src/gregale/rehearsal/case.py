@@ -14,6 +14,7 @@ from gregale.actions.std.basic import pause_seconds
 from gregale.core import ActionDone, ActionInfo, Execution, Rejected, RunAction
 from gregale.core.scope import result as task_result
 from gregale.core.work import Work
+from gregale.executor.run import Actions
 from gregale.executor.run import run as run_action
 from gregale.expressions import ExpressionError
 from gregale.language import InvalidDocument, kind_of
@@ -139,7 +140,9 @@ class _Stage:
         seconds = pause_seconds(given.pop("delay", 0) if command.action == "std.echo" else given.get("seconds", 0))
         if command.action == "std.sleep":
             given["seconds"] = 0
-        result = asyncio.run(run_action(self.registry, command.action, given, ActionContext(command.action_id)))
+        result = asyncio.run(
+            run_action(Actions(self.registry), command.action, given, ActionContext(command.action_id))
+        )
         assert result is not None
         done = ActionDone(command.action_id, result.data, result.error, result.cancel, command.attempt)
         return self._later(command, done, seconds)

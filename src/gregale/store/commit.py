@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection
 from gregale.core import Work
 from gregale.core.state import COMPLETED
 from gregale.store import rows
-from gregale.store.schema import action_executions, arrivals, contexts, executions, specs, tasks, timers
+from gregale.store.schema import action_executions, arrivals, contexts, executions, garbage, specs, tasks, timers
 
 _TERMINAL = tuple(sorted(s.value for s in COMPLETED))
 
@@ -35,6 +35,7 @@ def commit(connection: Connection, works: Iterable[Work]) -> None:
     updated = [w for w in changed if not w.created]
     _swap(connection, updated)
     if created:
+        _require_collected(connection, [w.execution.id for w in created])
         _new_specs(connection, created)
         connection.execute(executions.insert(), [{**rows.execution_row(w.execution), "revision": 1} for w in created])
     _tasks(connection, changed)
@@ -50,6 +51,16 @@ def commit(connection: Connection, works: Iterable[Work]) -> None:
     )
     _insert(connection, arrivals, [rows.arrival_row(w.execution.id, a) for w in changed for a in w.arrivals])
     _timers(connection, changed)
+
+
+def _require_collected(connection: Connection, ids: list[str]) -> None:
+    """An id that is used again must not find what its predecessor has left. Raises SwapLost."""
+    left: list[str] = []
+    for start in range(0, len(ids), 500):
+        chunk = ids[start : start + 500]
+        left += connection.scalars(sa.select(garbage.c.execution_id).where(garbage.c.execution_id.in_(chunk)))
+    if left:
+        raise SwapLost(left)
 
 
 def _swap(connection: Connection, updated: list[Work]) -> None:
@@ -122,16 +133,11 @@ def save_specs(connection: Connection, bodies: dict[str, dict[str, Any]]) -> Non
     _insert(connection, specs, [{"hash": h, "body": rows.encode(b)} for h, b in bodies.items() if h not in known])
 
 
+_FIXED = ("id", "execution_id", "seq", "name", "project_id", "tags", "type", "created_at")
 _task_update = (
     tasks.update()
     .where(tasks.c.id == sa.bindparam("key"))
-    .values(
-        {
-            c.name: sa.bindparam(c.name)
-            for c in tasks.columns
-            if c.name not in ("id", "execution_id", "seq", "name", "type", "created_at")
-        }
-    )
+    .values({c.name: sa.bindparam(c.name) for c in tasks.columns if c.name not in _FIXED})
 )
 _child_update = (
     action_executions.update()
@@ -144,10 +150,10 @@ def _tasks(connection: Connection, changed: list[Work]) -> None:
     new, old = [], []
     for work in changed:
         for task in work.tasks.values():
-            row = rows.task_row(work.execution.id, task)
+            row = rows.task_row(work.execution, task)
             if task.id in work.original.tasks:
                 row["key"] = row["id"]
-                for name in ("id", "execution_id", "seq", "name", "type", "created_at"):
+                for name in _FIXED:
                     del row[name]
                 old.append(row)
             else:

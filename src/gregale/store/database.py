@@ -15,6 +15,8 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.pool import StaticPool
 
+from gregale.store.attributes import same_json
+
 T = TypeVar("T")
 P = ParamSpec("P")
 
@@ -121,8 +123,8 @@ def _engine(url: str, in_memory: bool, durability: Durability) -> Engine:
             if not in_memory:
                 cursor.execute("PRAGMA journal_mode=WAL")
             cursor.execute(f"PRAGMA synchronous={'OFF' if in_memory else durability.upper()}")
-            cursor.execute("PRAGMA foreign_keys=ON")
             cursor.close()
+            connection.create_function("json_equal", 2, same_json, deterministic=True)
 
         @sa.event.listens_for(engine, "begin")
         def _begun(connection: Connection) -> None:

@@ -1,54 +1,25 @@
-"""Workflows, workbooks, ad-hoc actions and environments: kept by (name, namespace, project)."""
+"""Workflows, workbooks and ad-hoc actions: kept by (name, namespace, project)."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from typing import Any
 
-import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from gregale.core import Conflict, Definition, InvalidInput, NotFound
+from gregale.core import Conflict, Definition, InvalidInput, NotAllowed, NotFound, WorkflowError
 from gregale.language import ActionSpec, Document, WorkflowSpec
 from gregale.language.spec import REQUIRED
-from gregale.store import rows
+from gregale.store import rows, triggers
 from gregale.store.commit import save_specs
 from gregale.store.load import spec_of
-from gregale.store.schema import actions, changes, environments, specs, workbooks, workflows
-
-
-class Owner(msgspec.Struct, frozen=True):
-    """Whose a definition is, and where it is kept. `now` in seconds; `new_id` gives fresh ids."""
-
-    project_id: str
-    now: float
-    new_id: Callable[[], str]
-    namespace: str = ""
-    scope: str = "private"
-
-
-def change_number(connection: Connection) -> int:
-    """Grows with every change of a definition."""
-    found = connection.scalar(sa.select(changes.c.number).where(changes.c.what == "definitions"))
-    return int(found or 0)
-
-
-def _changed(connection: Connection) -> None:
-    updated = connection.execute(
-        changes.update().where(changes.c.what == "definitions").values(number=changes.c.number + 1)
-    )
-    if updated.rowcount == 0:
-        connection.execute(changes.insert(), {"what": "definitions", "number": 1})
+from gregale.store.ownership import Owner, Viewer, changed, find
+from gregale.store.schema import actions, shares, specs, workbooks, workflows
 
 
 def spec_hash(body: dict[str, Any]) -> str:
     return hashlib.sha256(rows.encode(body).encode()).hexdigest()
-
-
-def visible(table: sa.Table, project_id: str) -> sa.ColumnElement[bool]:
-    return sa.or_(table.c.project_id == project_id, table.c.scope == "public")
 
 
 def _own(connection: Connection, table: sa.Table, name: str, owner: Owner) -> Any:
@@ -62,7 +33,7 @@ def _own(connection: Connection, table: sa.Table, name: str, owner: Owner) -> An
 def save_workflows(connection: Connection, document: Document, owner: Owner, update: bool) -> list[Any]:
     """Create workflows, or replace existing ones. Raises Conflict, NotFound. Gives their rows in the order written."""
     ids = [_save_workflow(connection, s.name, s, document.texts[s.name], owner, "", update) for s in document.workflows]
-    _changed(connection)
+    changed(connection)
     return [connection.execute(sa.select(workflows).where(workflows.c.id == i)).one() for i in ids]
 
 
@@ -93,12 +64,15 @@ def _save(
 ) -> str:
     """`update` None: create or replace."""
     found = _own(connection, table, name, owner)
+    if found is None and update is True:
+        found = find(connection, table, kind, name, owner.namespace, owner.viewer)
+        owner.viewer.require_own(found, kind)
+    if found is not None:
+        _require_changeable(connection, table, found, owner)
     if found is not None and update is False:
         raise Conflict(
             f"{kind} already exists [name={name}, namespace={owner.namespace}, project_id={owner.project_id}]"
         )
-    if found is None and update is True:
-        raise NotFound(f"{kind} not found [name={name}, namespace={owner.namespace}]")
     if found is not None:
         connection.execute(table.update().where(table.c.id == found.id).values(**values, updated_at=owner.now))
         return str(found.id)
@@ -118,10 +92,24 @@ def _save(
     return new_id
 
 
+def _require_changeable(connection: Connection, table: sa.Table, found: Any, owner: Owner) -> None:
+    """Raises WorkflowError for what came with Gregale, NotAllowed for taking away what triggers of other projects use."""
+    if table is not workflows:
+        return
+    if found.is_system:
+        raise WorkflowError(f"Attempt to modify a system workflow: {found.name}")
+    if found.scope == "public" and owner.scope == "private":
+        foreign = triggers.using(connection, found.id, found.project_id)
+        if foreign:
+            raise NotAllowed(
+                f"The workflow '{found.name}' cannot be made private: triggers of other projects use it [triggers={', '.join(foreign)}]"
+            )
+
+
 def save_actions(connection: Connection, document: Document, owner: Owner, update: bool) -> list[Any]:
     """Create or replace ad-hoc actions. Raises Conflict, NotFound."""
     ids = [_save_action(connection, s.name, s, document.texts[s.name], owner, update) for s in document.actions]
-    _changed(connection)
+    changed(connection)
     return [connection.execute(sa.select(actions).where(actions.c.id == i)).one() for i in ids]
 
 
@@ -156,34 +144,19 @@ def save_workbook(connection: Connection, document: Document, text: str, owner: 
         _save_action(connection, f"{book.name}.{name}", action, document.texts[name], owner, None)
     for name, workflow in book.workflows.items():
         _save_workflow(connection, f"{book.name}.{name}", workflow, document.texts[name], owner, book.name, None)
-    _changed(connection)
+    changed(connection)
     return connection.execute(sa.select(workbooks).where(workbooks.c.id == new_id)).one()
 
 
-def find(connection: Connection, table: sa.Table, kind: str, identifier: str, namespace: str, project_id: str) -> Any:
-    """A definition by id, or by name in a namespace; the caller's own before a public one. Raises NotFound."""
-    found = connection.execute(
-        sa.select(table)
-        .where(
-            visible(table, project_id),
-            sa.or_(table.c.id == identifier, sa.and_(table.c.name == identifier, table.c.namespace == namespace)),
-        )
-        .order_by(sa.case((table.c.project_id == project_id, 0), else_=1))
-        .limit(1)
-    ).first()
-    if found is None:
-        raise NotFound(f"{kind} not found [name={identifier}, namespace={namespace}]")
-    return found
+def find_workflow(connection: Connection, identifier: str, namespace: str, viewer: Viewer) -> Any:
+    """Raises NotFound."""
+    return find(connection, workflows, "Workflow", identifier, namespace, viewer)
 
 
-def find_workflow(connection: Connection, identifier: str, namespace: str, project_id: str) -> Any:
-    return find(connection, workflows, "Workflow", identifier, namespace, project_id)
-
-
-def definition(connection: Connection, identifier: str, namespace: str, project_id: str) -> Definition | None:
+def definition(connection: Connection, identifier: str, namespace: str, viewer: Viewer) -> Definition | None:
     """A workflow ready to run, or None."""
     try:
-        row = find_workflow(connection, identifier, namespace, project_id)
+        row = find_workflow(connection, identifier, namespace, viewer)
     except NotFound:
         return None
     body = connection.scalar(sa.select(specs.c.body).where(specs.c.hash == row.spec_hash))
@@ -193,69 +166,52 @@ def definition(connection: Connection, identifier: str, namespace: str, project_
     )
 
 
-def adhoc(connection: Connection, name: str, namespace: str, project_id: str) -> Any:
-    """An ad-hoc action's row by name, in the namespace or else in the default one; None when there is none."""
+def find_action(connection: Connection, identifier: str, namespace: str, viewer: Viewer) -> Any:
+    """An ad-hoc action in the namespace or else in the default one. Raises NotFound."""
     for candidate in dict.fromkeys((namespace, "")):
         try:
-            return find(connection, actions, "Action", name, candidate, project_id)
+            return find(connection, actions, "Action", identifier, candidate, viewer)
         except NotFound:
             continue
-    return None
+    raise NotFound(f"Action not found [name={identifier}, namespace={namespace}]")
 
 
-def delete(
-    connection: Connection, table: sa.Table, kind: str, identifier: str, namespace: str, project_id: str
-) -> None:
-    """Raises NotFound."""
-    found = find(connection, table, kind, identifier, namespace, project_id)
-    if found.project_id != project_id:
-        raise NotFound(f"{kind} not found [name={identifier}, namespace={namespace}]")
-    connection.execute(table.delete().where(table.c.id == found.id))
-    _changed(connection)
-
-
-def environment(connection: Connection, name: str, project_id: str) -> Any:
-    """Raises NotFound."""
-    found = connection.execute(
-        sa.select(environments)
-        .where(environments.c.name == name, visible(environments, project_id))
-        .order_by(sa.case((environments.c.project_id == project_id, 0), else_=1))
-        .limit(1)
-    ).first()
-    if found is None:
-        raise NotFound(f"Environment not found [name={name}]")
-    return found
-
-
-def save_environment(connection: Connection, values: dict[str, Any], owner: Owner, update: bool) -> Any:
-    """`values`: name, and description, variables, scope where given. Raises Conflict, NotFound."""
-    name = values["name"]
-    found = connection.execute(
-        sa.select(environments).where(environments.c.name == name, environments.c.project_id == owner.project_id)
-    ).first()
-    if "variables" in values:
-        values = {**values, "variables": rows.encode(values["variables"])}
-    if update:
-        if found is None:
-            raise NotFound(f"Environment not found [name={name}]")
-        connection.execute(
-            environments.update().where(environments.c.id == found.id).values(**values, updated_at=owner.now)
+def delete_workflow(connection: Connection, identifier: str, namespace: str, viewer: Viewer) -> None:
+    """Raises NotFound, NotAllowed, WorkflowError while a trigger of any project uses it."""
+    found = find_workflow(connection, identifier, namespace, viewer)
+    viewer.require_own(found, "Workflow")
+    if found.is_system and not viewer.admin:
+        raise WorkflowError(f"Attempt to delete a system workflow: {found.name}")
+    used = triggers.using(connection, found.id)
+    if used:
+        raise WorkflowError(
+            f"Can't delete workflow '{found.name}' that has triggers associated [triggers={', '.join(used)}]"
         )
-        key = found.id
-    else:
-        if found is not None:
-            raise Conflict(f"Environment already exists [name={name}, project_id={owner.project_id}]")
-        key = owner.new_id()
-        fixed = {"id": key, "project_id": owner.project_id, "created_at": owner.now, "updated_at": None}
-        connection.execute(
-            environments.insert(), {"scope": "private", "variables": "{}", "description": None, **values, **fixed}
-        )
-    _changed(connection)
-    return connection.execute(sa.select(environments).where(environments.c.id == key)).one()
+    connection.execute(shares.delete().where(shares.c.workflow_id == found.id))
+    connection.execute(workflows.delete().where(workflows.c.id == found.id))
+    changed(connection)
 
 
-def delete_environment(connection: Connection, name: str, project_id: str) -> None:
-    """Raises NotFound."""
-    found = environment(connection, name, project_id)
-    connection.execute(environments.delete().where(environments.c.id == found.id))
-    _changed(connection)
+def delete_action(connection: Connection, identifier: str, namespace: str, viewer: Viewer) -> None:
+    """Raises NotFound, NotAllowed."""
+    found = find_action(connection, identifier, namespace, viewer)
+    viewer.require_own(found, "Action")
+    connection.execute(actions.delete().where(actions.c.id == found.id))
+    changed(connection)
+
+
+def delete_workbook(connection: Connection, name: str, namespace: str, viewer: Viewer) -> None:
+    """Its workflows and actions stay. Raises NotFound, NotAllowed."""
+    found = find(connection, workbooks, "Workbook", name, namespace, viewer)
+    viewer.require_own(found, "Workbook")
+    connection.execute(workbooks.delete().where(workbooks.c.id == found.id))
+    changed(connection)
+
+
+def install(connection: Connection, document: Document, owner: Owner) -> None:
+    """Public workflows that come with Gregale; those that are there already are brought up to date."""
+    for spec in document.workflows:
+        connection.execute(workflows.update().where(workflows.c.name == spec.name).values(is_system=False))
+        key = _save_workflow(connection, spec.name, spec, document.texts[spec.name], owner, "", None)
+        connection.execute(workflows.update().where(workflows.c.id == key).values(is_system=True))
+    changed(connection)

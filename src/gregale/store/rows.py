@@ -51,7 +51,7 @@ class _Progress(msgspec.Struct, frozen=True, omit_defaults=True, array_like=Fals
 _progress = msgspec.json.Decoder(_Progress)
 
 
-def task_row(execution_id: str, t: Task) -> Row:
+def task_row(execution: Execution, t: Task) -> Row:
     progress = _Progress(
         t.triggered_by,
         t.next_tasks,
@@ -71,9 +71,11 @@ def task_row(execution_id: str, t: Task) -> Row:
     )
     return {
         "id": t.id,
-        "execution_id": execution_id,
+        "execution_id": execution.id,
         "seq": t.seq,
         "name": t.name,
+        "project_id": execution.project_id,
+        "tags": _tags(execution.spec.tasks[t.name].tags),
         "type": t.type,
         "state": t.state.value,
         "state_info": t.state_info,
@@ -199,6 +201,17 @@ def child_from(row: Any) -> Child:
     )
 
 
+def _tags(tags: tuple[str, ...]) -> str:
+    return encode(tags) if tags else "[]"
+
+
+def secrets_of(e: Execution) -> list[str]:
+    """Inputs that lists and logs never show: those named by the parameter `secrets`, and by tags `secret:NAME` of the workflow."""
+    named = e.params.get("secrets")
+    names = {n for n in named if isinstance(n, str)} if isinstance(named, list) else set()
+    return sorted(names | {t.removeprefix("secret:") for t in e.tags if t.startswith("secret:")})
+
+
 def execution_row(e: Execution) -> Row:
     return {
         "id": e.id,
@@ -215,6 +228,7 @@ def execution_row(e: Execution) -> Row:
         "description": e.description,
         "tags": encode(e.tags),
         "input": encode(e.input),
+        "secrets": encode(secrets) if (secrets := secrets_of(e)) else None,
         "created_at": e.created_at,
         **execution_state(e),
         **execution_values(e),

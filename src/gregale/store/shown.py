@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
 from gregale.store import rows
+from gregale.store.schema import action_executions, tasks
 
 
 def runtime_context(progress: str) -> dict[str, Any]:
@@ -19,9 +23,25 @@ def runtime_context(progress: str) -> dict[str, Any]:
     return result
 
 
-def task_result(children: Sequence[Any], with_items: bool) -> Any:
-    """The result of a task from the rows of what it ran, in order (language spec 4.6)."""
-    accepted = [c for c in children if c.accepted]
+def results(connection: Connection, task_ids: Sequence[str]) -> dict[str, Any]:
+    """Results of tasks, from the rows of what they ran, in order (language spec 4.6)."""
+    children: dict[str, list[Any]] = {task_id: [] for task_id in task_ids}
+    items: set[str] = set()
+    c = action_executions.c
+    for start in range(0, len(task_ids), 500):
+        chunk = task_ids[start : start + 500]
+        ran = sa.select(c.task_id, c.item, c.seq, c.output).where(c.task_id.in_(chunk), c.accepted.is_(sa.true()))
+        for row in connection.execute(ran.order_by(c.seq)):
+            children[row.task_id].append(row)
+        for task_id, progress in connection.execute(
+            sa.select(tasks.c.id, tasks.c.progress).where(tasks.c.id.in_(chunk))
+        ):
+            if rows.progress_of(progress).items is not None:
+                items.add(task_id)
+    return {task_id: _result(found, task_id in items) for task_id, found in children.items()}
+
+
+def _result(accepted: list[Any], with_items: bool) -> Any:
     if with_items:
         accepted.sort(key=lambda c: (c.item, c.seq))
     elif len(accepted) == 1:

@@ -1,1 +1,1 @@
-"""One file per resource."""
+"""One file per resource: its attributes, its bodies, its endpoints."""

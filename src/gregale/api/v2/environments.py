@@ -4,79 +4,88 @@ from __future__ import annotations
 
 from typing import Any
 
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+import msgspec
 
-from gregale.api.v2.workflows import owner
-from gregale.api.wire import collection, json_body, obj, project, wanted, when
+from gregale.api.call import Call
+from gregale.api.endpoint import Endpoints, Listing
+from gregale.api.wire import Encoded, listing, record
 from gregale.core import InvalidInput
-from gregale.store import definitions, search
+from gregale.store import environments as store
+from gregale.store.attributes import Attribute, Resource
 from gregale.store.schema import environments
 
-_KEYS = ("name", "description", "variables", "scope")
-_FILTERS = ("name", "description", "variables", "scope", "created_at", "updated_at")
+_c = environments.c
+
+ENVIRONMENT = Resource(
+    "environments",
+    "Environment",
+    environments,
+    _c.id,
+    (
+        Attribute("id", "id", _c.id, nullable=False),
+        Attribute("name", "text", _c.name, nullable=False),
+        Attribute("description", "text", _c.description),
+        Attribute("variables", "object", _c.variables),
+        Attribute("scope", "text", _c.scope, nullable=False),
+        Attribute("project_id", "text", _c.project_id, nullable=False),
+        Attribute("created_at", "time", _c.created_at, nullable=False),
+        Attribute("updated_at", "time", _c.updated_at),
+    ),
+)
+
+api = Endpoints("environments")
 
 
-def shown(row: Any) -> dict[str, Any]:
-    return {
-        "id": row.id,
-        "name": row.name,
-        "description": row.description,
-        "variables": row.variables,
-        "scope": row.scope,
-        "project_id": row.project_id,
-        "created_at": when(row.created_at),
-        "updated_at": when(row.updated_at),
-    }
+class EnvironmentBody(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """`variables` replace the ones before as a whole."""
+
+    name: str | None = None
+    description: str | msgspec.UnsetType | None = msgspec.UNSET
+    variables: Encoded = msgspec.UNSET
+    scope: str | None = None
 
 
-async def _save(request: Request, update: bool) -> Response:
-    body = await json_body(request, _KEYS)
-    if not isinstance(body.get("name"), str) or not body["name"]:
-        raise InvalidInput("'name' is required: a non-empty string")
-    if body.get("scope", "private") not in ("private", "public"):
-        raise InvalidInput("scope must be private or public")
-    if "variables" in body:
-        body["variables"] = obj(body["variables"], "variables")
-    row = await request.app.state.database.writing(definitions.save_environment, body, owner(request), update)
-    return JSONResponse(shown(row), 200 if update else 201)
+async def _save(call: Call, update: bool) -> dict[str, Any]:
+    body = await call.json(EnvironmentBody)
+    if not body.name or len(body.name) > 255:
+        raise InvalidInput("'name' is required: 1 to 255 characters")
+    values: dict[str, Any] = {"name": body.name}
+    if body.description is not msgspec.UNSET:
+        values["description"] = body.description
+    if body.variables is not msgspec.UNSET:
+        values["variables"] = call.obj(body.variables, "variables")
+    owner = call.owner("environments", body.scope or "private")
+    if body.scope is not None:
+        values["scope"] = owner.scope
+    return await record(call, ENVIRONMENT, await call.write(store.save, values, owner, update))
 
 
-async def create(request: Request) -> Response:
-    return await _save(request, update=False)
+@api("POST", "/v2/environments", rule="environments:create", body=EnvironmentBody, reply=ENVIRONMENT)
+async def create(call: Call) -> dict[str, Any]:
+    """Create an environment."""
+    return await _save(call, update=False)
 
 
-async def update(request: Request) -> Response:
-    return await _save(request, update=True)
+@api("PUT", "/v2/environments", rule="environments:update", body=EnvironmentBody, reply=ENVIRONMENT)
+async def update(call: Call) -> dict[str, Any]:
+    """Change an environment: what is given, and nothing else."""
+    return await _save(call, update=True)
 
 
-async def get(request: Request) -> Response:
-    row = await request.app.state.database.reading(
-        definitions.environment, request.path_params["name"], project(request)
-    )
-    return JSONResponse(shown(row))
+@api("GET", "/v2/environments/{name}", rule="environments:get", query=("fields",), reply=ENVIRONMENT)
+async def get(call: Call) -> dict[str, Any]:
+    """One environment, by name."""
+    found = await call.read(store.environment, call.path("name"), call.viewer)
+    return await record(call, ENVIRONMENT, found.id)
 
 
-async def listed(request: Request) -> Response:
-    page = wanted(request, _FILTERS)
-    found = await request.app.state.database.reading(
-        search.page, environments, list(environments.c), page, definitions.visible(environments, project(request))
-    )
-    return collection(request, "environments", page, found, shown)
+@api("GET", "/v2/environments", rule="environments:list", reply=Listing(ENVIRONMENT, "environments"))
+async def listed(call: Call) -> dict[str, Any]:
+    """The environments of the project, and public ones."""
+    return await listing(call, ENVIRONMENT, call.viewer.sees(environments))
 
 
-async def delete(request: Request) -> Response:
-    await request.app.state.database.writing(
-        definitions.delete_environment, request.path_params["name"], project(request)
-    )
-    return Response(status_code=204)
-
-
-routes = [
-    Route("/v2/environments", listed, methods=["GET"]),
-    Route("/v2/environments", create, methods=["POST"]),
-    Route("/v2/environments", update, methods=["PUT"]),
-    Route("/v2/environments/{name}", get, methods=["GET"]),
-    Route("/v2/environments/{name}", delete, methods=["DELETE"]),
-]
+@api("DELETE", "/v2/environments/{name}", rule="environments:delete")
+async def delete(call: Call) -> None:
+    """Delete an environment. What runs keeps the values it started with."""
+    await call.write(store.delete, call.path("name"), call.viewer)

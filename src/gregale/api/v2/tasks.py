@@ -4,143 +4,177 @@ from __future__ import annotations
 
 from typing import Any
 
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+import msgspec
+import sqlalchemy as sa
 
-from gregale.api.v2 import action_executions
-from gregale.api.wire import collection, encoded, json_body, obj, project, wanted, when
+from gregale.api import secrets
+from gregale.api.call import Call
+from gregale.api.endpoint import Endpoints, Listing
+from gregale.api.wire import Encoded, encoded, listing, record
 from gregale.core import InvalidInput, Rerun, Skip, WorkflowError
 from gregale.store import rows, search
+from gregale.store.attributes import Attribute, Resource
 from gregale.store.load import spec_of
-from gregale.store.schema import executions, tasks
-from gregale.store.shown import runtime_context, task_result
+from gregale.store.schema import executions, specs, tasks
+from gregale.store.shown import results, runtime_context
 
-_FILTERS = (
-    "id",
-    "name",
-    "workflow_name",
-    "workflow_id",
-    "workflow_execution_id",
-    "tags",
-    "state",
-    "state_info",
-    "processed",
-    "created_at",
-    "updated_at",
-    "type",
-    "project_id",
+_c, _e = tasks.c, executions.c
+
+
+def _runtime_context(row: Any) -> str:
+    return encoded(runtime_context(row.progress))
+
+
+def _published_global(row: Any) -> str | None:
+    names = spec_of(row.spec_hash, row.body).tasks[row.name].publishing(row.state).globals
+    context = rows.decode(row.context) if names else {}
+    return encoded({n: context[n] for n in names if n in context}) if names else None
+
+
+BODY = sa.select(specs.c.body).where(specs.c.hash == _e.spec_hash).scalar_subquery().label("body")
+
+TASK = Resource(
+    "tasks",
+    "TaskExecution",
+    tasks.join(executions, _e.id == _c.execution_id),
+    _c.id,
+    (
+        Attribute("id", "id", _c.id, nullable=False),
+        Attribute("name", "text", _c.name, nullable=False),
+        Attribute("type", "text", _c.type, nullable=False),
+        Attribute("workflow_name", "text", _e.workflow_name, nullable=False),
+        Attribute("workflow_namespace", "text", _e.namespace),
+        Attribute("workflow_id", "id", _e.workflow_id),
+        Attribute("workflow_execution_id", "text", _c.execution_id, nullable=False),
+        Attribute("tags", "tags", _c.tags),
+        Attribute("state", "text", _c.state, nullable=False),
+        Attribute("state_info", "text", _c.state_info),
+        Attribute("project_id", "text", _c.project_id, nullable=False),
+        Attribute("runtime_context", "object", None, _runtime_context, (_c.progress,)),
+        Attribute("published", "object", _c.published, lambda row: row.published or "{}", (_c.published,)),
+        Attribute("processed", "flag", _c.processed, nullable=False),
+        Attribute("created_at", "time", _c.created_at, nullable=False),
+        Attribute("updated_at", "time", _c.updated_at, nullable=False),
+        Attribute("started_at", "time", _c.started_at),
+        Attribute("finished_at", "time", _c.finished_at),
+        Attribute("result", "object", None, lambda _: None, (), listed=False),
+        Attribute(
+            "published_global",
+            "object",
+            None,
+            _published_global,
+            (_c.name, _c.state, _e.context, _e.spec_hash, BODY),
+            listed=False,
+        ),
+    ),
+    extra=secrets.COLUMNS,
 )
+"""`result` is worked out from what the task has run, by `_with_results`."""
+
+api = Endpoints("tasks")
 
 
-def shown(row: Any) -> dict[str, Any]:
-    return {
-        "id": row.id,
-        "name": row.name,
-        "type": row.type,
-        "workflow_name": row.workflow_name,
-        "workflow_namespace": row.namespace,
-        "workflow_id": row.workflow_id,
-        "workflow_execution_id": row.execution_id,
-        "tags": [],
-        "state": row.state,
-        "state_info": row.state_info,
-        "project_id": row.project_id,
-        "runtime_context": encoded(runtime_context(row.progress)),
-        "published": row.published if row.published is not None else "{}",
-        "processed": bool(row.processed),
-        "created_at": when(row.created_at),
-        "updated_at": when(row.updated_at),
-        "started_at": when(row.started_at),
-        "finished_at": when(row.finished_at),
-    }
+class RerunBody(msgspec.Struct, forbid_unknown_fields=True):
+    """`state`: RUNNING runs the task again, SKIPPED leaves it behind."""
+
+    state: str | None = None
+    reset: bool | None = None
+    env: Encoded = None
+    id: Any = None
+    name: str | None = None
+    workflow_name: str | None = None
+    type: Any = None
+    workflow_namespace: Any = None
+    workflow_id: Any = None
+    workflow_execution_id: Any = None
+    tags: Any = None
+    state_info: Any = None
+    runtime_context: Any = None
+    result: Any = None
+    published: Any = None
+    published_global: Any = None
+    processed: Any = None
+    created_at: Any = None
+    updated_at: Any = None
+    started_at: Any = None
+    finished_at: Any = None
 
 
-async def _answer(request: Request, task_id: str) -> Response:
-    database = request.app.state.database
-    row = await database.reading(search.task, task_id, project(request))
-    spec = await database.reading(search.spec_body, row.spec_hash)
-    children = await database.reading(search.children, task_id)
-    task_spec = spec_of(row.spec_hash, spec).tasks[row.name]
-    result = shown(row)
-    result["tags"] = list(task_spec.tags)
-    result["result"] = encoded(task_result(children, task_spec.with_items is not None))
-    names = task_spec.publishing(row.state).globals
-    if names:
-        context = rows.decode((await database.reading(search.execution, row.execution_id, project(request))).context)
-        result["published_global"] = encoded({n: context[n] for n in names if n in context})
-    return JSONResponse(result)
+async def _with_results(call: Call, items: list[dict[str, Any]]) -> None:
+    """Fill in results. A published value that is not there is not shown."""
+    if items and "result" in items[0]:
+        found = await call.read(results, [item["id"] for item in items])
+        for item in items:
+            item["result"] = encoded(found[item["id"]])
+    for item in items:
+        if item.get("published_global", "") is None:
+            del item["published_global"]
 
 
-async def get(request: Request) -> Response:
-    return await _answer(request, request.path_params["id"])
+async def _one(call: Call, task_id: str) -> dict[str, Any]:
+    shown = await record(call, TASK, task_id, call.viewer.own(tasks))
+    await _with_results(call, [shown])
+    return shown
 
 
-async def listed(request: Request) -> Response:
-    return await page_of(request, None)
+@api("GET", "/v2/tasks/{id}", rule="tasks:get", query=("fields",), reply=TASK)
+async def get(call: Call) -> dict[str, Any]:
+    """One task, with its result, and with what it has published globally if it did."""
+    return await _one(call, call.path("id"))
 
 
-async def page_of(request: Request, execution_id: str | None) -> Response:
-    page = wanted(request, _FILTERS)
-    where = [executions.c.project_id == project(request)]
-    if execution_id is not None:
-        where.append(tasks.c.execution_id == execution_id)
-    found = await request.app.state.database.reading(search.task_list, page, *where)
-    return collection(request, "tasks", page, found, shown)
+@api("GET", "/v2/tasks", rule="tasks:list", reply=Listing(TASK, "tasks"), query=("result", "reset", "env"))
+async def listed(call: Call) -> dict[str, Any]:
+    """Tasks of all executions, without their results."""
+    return await page_of(call, None)
 
 
-async def update(request: Request) -> Response:
+async def page_of(call: Call, execution_id: str | None) -> dict[str, Any]:
+    for name in ("result", "reset", "env"):
+        if name in call.query:
+            known = ", ".join(TASK.filters())
+            raise InvalidInput(f"Tasks cannot be filtered by '{name}', which is not stored; possible are {known}")
+    within = () if execution_id is None else (("workflow_execution_id", execution_id),)
+    found: dict[str, Any] = {}
+
+    def finish(row: Any, item: dict[str, Any]) -> dict[str, Any]:
+        found[item["id"]] = row
+        return item
+
+    page = await listing(call, TASK, call.viewer.own(tasks), within=within, finish=finish)
+    await _with_results(call, page["tasks"])
+    page["tasks"] = [secrets.masked(found[item["id"]], item) for item in page["tasks"]]
+    return page
+
+
+@api("PUT", "/v2/tasks/{id}", rule="tasks:update", body=RerunBody, reply=TASK)
+async def update(call: Call) -> dict[str, Any]:
     """Rerun or skip a failed task (API spec 2.3)."""
-    task_id = request.path_params["id"]
-    body = await json_body(request, ("id", "name", "workflow_name", "state", "reset", "env", "workflow_execution_id"))
-    database = request.app.state.database
-    row = await database.reading(search.task, task_id, project(request))
-    for name, found in (("name", row.name), ("workflow_name", row.workflow_name)):
-        if body.get(name) and body[name] != found:
+    task_id = call.path("id")
+    body = await call.json(RerunBody)
+    row = await call.read(search.task, task_id, call.viewer)
+    for name, given, found in (
+        ("name", body.name, row.name),
+        ("workflow_name", body.workflow_name, row.workflow_name),
+    ):
+        if given and given != found:
             raise InvalidInput(f"The {name} does not match: the task's is '{found}'")
-    state, reset, env = body.get("state"), body.get("reset"), obj(body.get("env"), "env")
-    if state not in ("RUNNING", "SKIPPED"):
+    env = call.obj(body.env, "env")
+    if body.state not in ("RUNNING", "SKIPPED"):
         raise InvalidInput(
-            f"Invalid task state: {state}. Only updating task to rerun (RUNNING) or skip (SKIPPED) is supported"
+            f"Invalid task state: {body.state}. Only updating task to rerun (RUNNING) or skip (SKIPPED) is supported"
         )
     if row.state != "ERROR":
         raise WorkflowError(
             f"The current task execution must be in ERROR for rerun. Only updating task to rerun is supported [state={row.state}]"
         )
-    if state == "SKIPPED":
-        await request.app.state.engine.apply(row.execution_id, Skip(task_id, env or None))
-        return await _answer(request, task_id)
-    if not isinstance(reset, bool):
+    if body.state == "SKIPPED":
+        await call.engine.apply(row.execution_id, Skip(task_id, env or None))
+        return await _one(call, task_id)
+    if body.reset is None:
         raise InvalidInput("Reset field is mandatory to rerun task: true or false")
-    spec = spec_of(row.spec_hash, await database.reading(search.spec_body, row.spec_hash))
-    if not reset and spec.tasks[row.name].with_items is None:
+    spec = spec_of(row.spec_hash, await call.read(search.spec_body, row.spec_hash))
+    if not body.reset and spec.tasks[row.name].with_items is None:
         raise InvalidInput("Only with-items task has the option to not reset")
-    await request.app.state.engine.apply(row.execution_id, Rerun(task_id, reset, env or None))
-    return await _answer(request, task_id)
-
-
-async def its_actions(request: Request) -> Response:
-    return await action_executions.page_of(request, request.path_params["id"])
-
-
-async def its_executions(request: Request) -> Response:
-    from gregale.api.v2 import executions as api
-
-    found = await request.app.state.database.reading(
-        search.page,
-        executions,
-        list(executions.c),
-        wanted(request, ()),
-        executions.c.parent_task_id == request.path_params["id"],
-        executions.c.project_id == project(request),
-    )
-    return JSONResponse({"executions": [api.shown(row) for row in found]})
-
-
-routes = [
-    Route("/v2/tasks", listed, methods=["GET"]),
-    Route("/v2/tasks/{id}", get, methods=["GET"]),
-    Route("/v2/tasks/{id}", update, methods=["PUT"]),
-    Route("/v2/tasks/{id}/action_executions", its_actions, methods=["GET"]),
-    Route("/v2/tasks/{id}/workflow_executions", its_executions, methods=["GET"]),
-]
+    await call.engine.apply(row.execution_id, Rerun(task_id, body.reset, env or None))
+    return await _one(call, task_id)

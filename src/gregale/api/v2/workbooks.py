@@ -4,87 +4,78 @@ from __future__ import annotations
 
 from typing import Any
 
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
-
-from gregale.api.v2.workflows import owner
-from gregale.api.wire import collection, project, text_body, wanted, when
-from gregale.core import InvalidInput
-from gregale.language import InvalidDocument, read_workbook
+from gregale.api.call import Call
+from gregale.api.endpoint import Endpoints, Listing
+from gregale.api.v2.workflows import SAVING, checked, document
+from gregale.api.wire import listing, record
 from gregale.language.read import read_workbook_document
-from gregale.store import definitions, rows, search
+from gregale.store import definitions
+from gregale.store.attributes import Attribute, Resource
+from gregale.store.ownership import find
 from gregale.store.schema import workbooks
 
-_FILTERS = ("name", "namespace", "definition", "tags", "scope", "created_at", "updated_at")
+_c = workbooks.c
+
+WORKBOOK = Resource(
+    "workbooks",
+    "Workbook",
+    workbooks,
+    _c.id,
+    (
+        Attribute("id", "id", _c.id, nullable=False),
+        Attribute("name", "text", _c.name, nullable=False),
+        Attribute("namespace", "text", _c.namespace, nullable=False),
+        Attribute("definition", "text", _c.definition, nullable=False),
+        Attribute("tags", "tags", _c.tags),
+        Attribute("scope", "text", _c.scope, nullable=False),
+        Attribute("project_id", "text", _c.project_id, nullable=False),
+        Attribute("created_at", "time", _c.created_at, nullable=False),
+        Attribute("updated_at", "time", _c.updated_at),
+    ),
+)
+
+api = Endpoints("workbooks")
 
 
-def shown(row: Any) -> dict[str, Any]:
-    return {
-        "id": row.id,
-        "name": row.name,
-        "namespace": row.namespace,
-        "definition": row.definition,
-        "tags": rows.decode(row.tags),
-        "scope": row.scope,
-        "project_id": row.project_id,
-        "created_at": when(row.created_at),
-        "updated_at": when(row.updated_at),
-    }
+async def _save(call: Call, update: bool) -> dict[str, Any]:
+    text = await call.text()
+    found = await document(call, read_workbook_document, text)
+    row = await call.write(definitions.save_workbook, found, text, call.owner("workbooks"), update)
+    return await record(call, WORKBOOK, row.id)
 
 
-async def _save(request: Request, update: bool) -> Response:
-    text = await text_body(request)
-    document = read_workbook_document(text)
-    row = await request.app.state.database.writing(definitions.save_workbook, document, text, owner(request), update)
-    return JSONResponse(shown(row), 200 if update else 201)
+@api("POST", "/v2/workbooks", rule="workbooks:create", query=SAVING, lenient=True, body="text", reply=WORKBOOK)
+async def create(call: Call) -> dict[str, Any]:
+    """Create a workbook, and its workflows and actions with it."""
+    return await _save(call, update=False)
 
 
-async def create(request: Request) -> Response:
-    return await _save(request, update=False)
+@api("PUT", "/v2/workbooks", rule="workbooks:update", query=SAVING, lenient=True, body="text", reply=WORKBOOK)
+async def update(call: Call) -> dict[str, Any]:
+    """Replace a workbook, and its workflows and actions with it."""
+    return await _save(call, update=True)
 
 
-async def update(request: Request) -> Response:
-    return await _save(request, update=True)
+@api("POST", "/v2/workbooks/validate", lenient=True, body="text", reply={"type": "object"}, status=200, locked=False)
+async def validate(call: Call) -> dict[str, Any]:
+    """Whether a workbook is valid, and what is wrong with it."""
+    return await checked(call, read_workbook_document)
 
 
-async def get(request: Request) -> Response:
-    namespace = request.query_params.get("namespace") or ""
-    row = await request.app.state.database.reading(
-        definitions.find, workbooks, "Workbook", request.path_params["name"], namespace, project(request)
-    )
-    return JSONResponse(shown(row))
+@api("GET", "/v2/workbooks/{name}", rule="workbooks:get", query=("namespace", "fields"), reply=WORKBOOK)
+async def get(call: Call) -> dict[str, Any]:
+    """One workbook, by name in a namespace."""
+    found = await call.read(find, workbooks, "Workbook", call.path("name"), call.namespace, call.viewer)
+    return await record(call, WORKBOOK, found.id)
 
 
-async def listed(request: Request) -> Response:
-    page = wanted(request, _FILTERS)
-    found = await request.app.state.database.reading(
-        search.page, workbooks, list(workbooks.c), page, definitions.visible(workbooks, project(request))
-    )
-    return collection(request, "workbooks", page, found, shown)
+@api("GET", "/v2/workbooks", rule="workbooks:list", reply=Listing(WORKBOOK, "workbooks"))
+async def listed(call: Call) -> dict[str, Any]:
+    """The workbooks of the project, and public ones."""
+    return await listing(call, WORKBOOK, call.viewer.sees(workbooks))
 
 
-async def delete(request: Request) -> Response:
-    namespace = request.query_params.get("namespace") or ""
-    await request.app.state.database.writing(
-        definitions.delete, workbooks, "Workbook", request.path_params["name"], namespace, project(request)
-    )
-    return Response(status_code=204)
-
-
-async def validate(request: Request) -> Response:
-    try:
-        read_workbook(await text_body(request))
-    except (InvalidDocument, InvalidInput) as e:
-        return JSONResponse({"valid": False, "error": str(e)})
-    return JSONResponse({"valid": True})
-
-
-routes = [
-    Route("/v2/workbooks", listed, methods=["GET"]),
-    Route("/v2/workbooks", create, methods=["POST"]),
-    Route("/v2/workbooks", update, methods=["PUT"]),
-    Route("/v2/workbooks/validate", validate, methods=["POST"]),
-    Route("/v2/workbooks/{name}", get, methods=["GET"]),
-    Route("/v2/workbooks/{name}", delete, methods=["DELETE"]),
-]
+@api("DELETE", "/v2/workbooks/{name}", rule="workbooks:delete", query=("namespace",))
+async def delete(call: Call) -> None:
+    """Delete a workbook; the workflows and actions that came with it stay."""
+    await call.write(definitions.delete_workbook, call.path("name"), call.namespace, call.viewer)

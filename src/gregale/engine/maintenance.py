@@ -1,0 +1,75 @@
+"""Maintenance of the whole cluster: what runs is paused, and what was paused for it goes on afterwards (API spec 4.6).
+
+`once` brings the executions in line with the switch, step by step and from any point at which it was interrupted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from gregale.core import Event, Pause, Rejected, Resume
+from gregale.store import maintenance
+
+if TYPE_CHECKING:
+    from gregale.engine.engine import Engine
+
+log = logging.getLogger("gregale.engine.maintenance")
+
+_STEP = 200
+
+
+class Maintenance:
+    def __init__(self, engine: Engine):
+        self._engine = engine
+
+    async def run(self) -> None:
+        while True:
+            await asyncio.sleep(1.0)
+            try:
+                await self.once()
+            except Exception:
+                log.exception("maintenance could not be carried on; tried again")
+
+    async def set(self, status: str) -> str:
+        """Ask for PAUSED or RUNNING; gives the status that follows."""
+        new, old = ("PAUSING", ("RUNNING",)) if status == "PAUSED" else ("RUNNING", ("PAUSING", "PAUSED"))
+        if await self._engine.database.writing(maintenance.switch, new, old):
+            asked = new
+            await self.once()
+            return asked
+        return await self.status()
+
+    async def status(self) -> str:
+        """PAUSING becomes PAUSED when no task runs any more."""
+        database = self._engine.database
+        found = await database.reading(maintenance.status)
+        if found == "PAUSING" and not await database.reading(maintenance.busy):
+            await database.writing(maintenance.switch, "PAUSED", ("PAUSING",))
+            return "PAUSED"
+        return found
+
+    async def once(self) -> None:
+        database = self._engine.database
+        status = await self.status()
+        if status == "RUNNING":
+            while held := await database.reading(maintenance.to_resume, _STEP):
+                await self._each(held, Resume())
+                await database.writing(maintenance.let_go, held)
+            return
+        while running := await database.reading(maintenance.to_pause, _STEP):
+            await database.writing(maintenance.hold, running)
+            if not await self._each(running, Pause("Paused for maintenance")):
+                return
+
+    async def _each(self, ids: list[str], event: Event) -> int:
+        """Gives how many took it: an execution may have ended, or be gone."""
+        done = 0
+        for execution_id in ids:
+            try:
+                await self._engine.apply(execution_id, event)
+                done += 1
+            except Rejected as e:
+                log.info("%s: %s", execution_id, e)
+        return done

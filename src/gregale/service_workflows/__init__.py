@@ -1,0 +1,1 @@
+"""Workflows that come with Gregale, public from the first start."""

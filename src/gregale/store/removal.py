@@ -1,0 +1,113 @@
+"""Deleting executions in bounded steps: first the executions themselves, at once; then what they leave, piece by piece.
+
+Every commit of an execution swaps its revision, so that nothing can be written for one that is gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from gregale.store.schema import (
+    action_executions,
+    arrivals,
+    contexts,
+    events,
+    executions,
+    garbage,
+    held,
+    notifications,
+    security,
+    tasks,
+    timers,
+)
+
+_CHUNK = 500
+_STEP = 1000
+_LEFT = (
+    (timers, timers.c.execution_id),
+    (arrivals, arrivals.c.execution_id),
+    (action_executions, action_executions.c.execution_id),
+    (tasks, tasks.c.execution_id),
+    (contexts, contexts.c.execution_id),
+    (notifications, notifications.c.execution_id),
+    (security, security.c.root_id),
+    (held, held.c.execution_id),
+)
+
+
+def subtree_ids(connection: Connection, execution_id: str, depth: int = -1) -> list[str]:
+    """An execution and everything below it, level by level; `depth` bounds the levels, negative is no bound."""
+    found = [execution_id]
+    level: Sequence[str] = [execution_id]
+    while level and depth != 0:
+        below: list[str] = []
+        for start in range(0, len(level), _CHUNK):
+            chunk = level[start : start + _CHUNK]
+            below += connection.scalars(sa.select(executions.c.id).where(executions.c.parent_id.in_(chunk)))
+        found += below
+        level = below
+        depth -= 1
+    return found
+
+
+def remove(connection: Connection, execution_id: str) -> list[str]:
+    """Delete an execution with all below it. What they leave is collected by `collect`. Gives the ids."""
+    ids = subtree_ids(connection, execution_id)
+    for start in range(0, len(ids), _CHUNK):
+        chunk = ids[start : start + _CHUNK]
+        connection.execute(executions.delete().where(executions.c.id.in_(chunk)))
+        connection.execute(garbage.insert(), [{"execution_id": i} for i in chunk])
+    return ids
+
+
+def collect(connection: Connection) -> bool:
+    """One bounded step of collecting. False when nothing is left to collect."""
+    ids = list(connection.scalars(sa.select(garbage.c.execution_id).limit(100)))
+    if not ids:
+        return False
+    for table, owner in _LEFT:
+        keys = list(table.primary_key.columns)
+        found = connection.execute(sa.select(*keys).where(owner.in_(ids)).limit(_STEP)).all()
+        if not found:
+            continue
+        if len(keys) == 1:
+            connection.execute(table.delete().where(keys[0].in_([row[0] for row in found])))
+        else:
+            names = [f"k{i}" for i in range(len(keys))]
+            match = [column == sa.bindparam(name) for column, name in zip(keys, names, strict=True)]
+            connection.execute(table.delete().where(*match), [dict(zip(names, row, strict=True)) for row in found])
+        return True
+    connection.execute(garbage.delete().where(garbage.c.execution_id.in_(ids)))
+    return True
+
+
+def expired(
+    connection: Connection, before: float | None, keep: int | None, ignored: Sequence[str], most: int
+) -> list[str]:
+    """Finished root executions to delete: those that ended before that time, and those beyond the newest `keep`."""
+    states = [s for s in ("SUCCESS", "ERROR", "CANCELLED") if s not in ignored]
+    finished = sa.select(executions.c.id).where(executions.c.parent_id.is_(None), executions.c.state.in_(states))
+    found: list[str] = []
+    if before is not None:
+        found += connection.scalars(
+            finished.where(executions.c.updated_at < before).order_by(executions.c.updated_at).limit(most)
+        )
+    if keep is not None and len(found) < most:
+        newest = (
+            finished.order_by(executions.c.updated_at.desc(), executions.c.id).offset(keep).limit(most - len(found))
+        )
+        found += [i for i in connection.scalars(newest) if i not in set(found)]
+    return found
+
+
+def prune_events(connection: Connection, before: float, most: int = 5000) -> int:
+    """Forget old entries of the stream, in bounded steps; gives how many."""
+    found = list(
+        connection.scalars(sa.select(events.c.seq).where(events.c.at < before).order_by(events.c.seq).limit(most))
+    )
+    if found:
+        connection.execute(events.delete().where(events.c.seq <= found[-1], events.c.at < before))
+    return len(found)
