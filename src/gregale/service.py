@@ -30,7 +30,7 @@ from gregale.store import Database, definitions, upgrade
 from gregale.store.ownership import Owner
 
 
-class ServiceSettings(msgspec.Struct, frozen=True):
+class ServiceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`database`: an SQLAlchemy URL; `sqlite://` keeps everything in memory. `durability`: "full" or "normal"."""
 
     database: str = "sqlite://"

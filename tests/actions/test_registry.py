@@ -10,7 +10,7 @@ import pytest
 
 from gregale.actions import ActionContext, ActionSettings, Registry, Result, UnknownAction, action
 from gregale.actions.contract import from_function
-from gregale.executor.run import run
+from gregale.executor.run import Actions, run
 
 
 async def greet(context: ActionContext, name: str, greeting: str = "Hello") -> dict[str, str]:
@@ -31,7 +31,7 @@ async def declared(**anything: Any) -> None:
 
 
 def outcome(name: str, given: dict[str, Any], registry: Registry, timeout: float | None = None) -> Result | None:
-    return asyncio.run(run(registry, name, given, ActionContext(workflow_name="wf"), timeout))
+    return asyncio.run(run(Actions(registry), name, given, ActionContext(workflow_name="wf"), timeout))
 
 
 def test_a_plain_function_with_a_signature_is_enough() -> None:

@@ -16,7 +16,7 @@ import asyncssh
 import pytest
 
 from gregale.actions import ActionContext, ActionSettings, CommandSettings, HttpSettings, Registry, Result
-from gregale.executor.run import run
+from gregale.executor.run import Actions, run
 
 OPEN = HttpSettings(denied_cidrs=())
 CONTEXT = ActionContext(
@@ -32,7 +32,7 @@ REGISTRY = Registry(CONTEXT.settings)
 
 
 def call(name: str, within: ActionContext = CONTEXT, /, **given: Any) -> Result | None:
-    return asyncio.run(run(REGISTRY, name, given, within))
+    return asyncio.run(run(Actions(REGISTRY), name, given, within))
 
 
 def data(name: str, **given: Any) -> Any:
@@ -221,7 +221,7 @@ def test_email_sends_text_and_html_to_all_recipients() -> None:
             "html_body": "<b>x</b>",
             "reply_to": "r@example.org",
         }
-        assert await run(REGISTRY, "std.email", given, CONTEXT) == Result()
+        assert await run(Actions(REGISTRY), "std.email", given, CONTEXT) == Result()
         server.close()
         await server.wait_closed()
 
@@ -286,7 +286,7 @@ def test_ssh_runs_on_one_host_or_several_and_through_a_gateway(tmp_path: Path) -
         (tmp_path / "key").write_bytes(key.export_private_key())
 
         async def ssh(name: str = "std.ssh", **given: Any) -> Result:
-            result = await run(REGISTRY, name, {"username": "u", **given}, CONTEXT)
+            result = await run(Actions(REGISTRY), name, {"username": "u", **given}, CONTEXT)
             assert result is not None
             return result
 
@@ -343,7 +343,7 @@ def test_command_is_killed_with_its_whole_process_group(how: str, tmp_path: Path
 
     async def scenario() -> Result | None:
         given = {"argv": argv, **({"timeout": 0.5} if how == "timeout" else {})}
-        task = asyncio.create_task(run(REGISTRY, "gregale.command", given, CONTEXT))
+        task = asyncio.create_task(run(Actions(REGISTRY), "gregale.command", given, CONTEXT))
         while not (pid_file.exists() and pid_file.read_text().strip()):
             await asyncio.sleep(0.01)
         if how == "cancel":

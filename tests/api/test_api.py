@@ -12,7 +12,6 @@ from typing import Any
 import httpx
 import pytest
 
-
 from gregale.service import Service
 
 ADMIN = {"X-Roles": "admin"}
@@ -129,7 +128,9 @@ async def test_workflows_are_created_read_listed_updated_and_deleted(api: Api) -
     await api("PUT", "/v2/workflows/wf", 400, content=WF + "other: {tasks: {t: {action: std.noop}}}\n")
     await api("PUT", "/v2/workflows", 404, content=WF.replace("wf:", "other:"))
     assert [w["name"] for w in (await api("GET", "/v2/workflows?name=eq:wf", 200))["workflows"]] == ["wf"]
-    assert (await api("GET", "/v2/workflows?fields=name&scope=private", 200))["workflows"] == [{"id": wf["id"], "name": "wf"}]
+    assert (await api("GET", "/v2/workflows?fields=name&scope=private", 200))["workflows"] == [
+        {"id": wf["id"], "name": "wf"}
+    ]
     await api("DELETE", "/v2/workflows/wf", 204)
     assert "wf" in (await api("GET", "/v2/workflows/wf", 404))["faultstring"]
 

@@ -205,7 +205,7 @@ def test_an_id_is_not_used_again_before_what_its_predecessor_left_is_collected(d
 
 def test_a_database_of_the_first_revision_is_brought_up_to_date_with_its_data(tmp_path: Path) -> None:
     made = Database(f"sqlite:///{tmp_path}/old.sqlite")
-    config = migrate._config()
+    config = migrate.config()
     with made.engine.begin() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "0001")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 
-class HttpSettings(msgspec.Struct, frozen=True):
+class HttpSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Egress of std.http (API spec 5, `action_std_http`). `allowed_hosts` are exempt from `denied_cidrs`."""
 
     allowed_hosts: tuple[str, ...] = ()
@@ -14,7 +14,7 @@ class HttpSettings(msgspec.Struct, frozen=True):
     max_response_bytes: int = 5 * 1024 * 1024
 
 
-class CommandSettings(msgspec.Struct, frozen=True):
+class CommandSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Whether gregale.command exists here, and on which executors (empty: all)."""
 
     enabled: bool = False
@@ -22,7 +22,7 @@ class CommandSettings(msgspec.Struct, frozen=True):
     max_output_bytes: int = 1024 * 1024
 
 
-class ActionSettings(msgspec.Struct, frozen=True):
+class ActionSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`allow` and `deny` hold names; an empty `allow` allows all. `plugins`: load actions of installed packages."""
 
     http: HttpSettings = HttpSettings()

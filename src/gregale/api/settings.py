@@ -9,7 +9,7 @@ import msgspec
 from gregale.api.auth.settings import AuthSettings
 
 
-class ApiSettings(msgspec.Struct, frozen=True):
+class ApiSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`max_limit`: most items of a page. `max_body`: bytes of a request. `max_depth`: levels of nesting in JSON. `rate`: requests per
     second of one project, `burst` of them at once; 0 is no bound. `info_file`: the JSON that /info shows. `trust_proxy`: believe
     X-Forwarded-Proto, -Host and -Prefix. `validation`: `enabled` lets clients skip the check of a definition."""

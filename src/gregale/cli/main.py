@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from gregale import __version__
-from gregale.cli import documents, graph, rehearse, run, serve
+from gregale.cli import documents, graph, rehearse, run, serve, token
+from gregale.cli.remote import definitions, runtime, triggers
 
 app = typer.Typer(
     name="gregale",
@@ -41,6 +42,20 @@ app.command("eval")(documents.evaluate)
 app.command("graph")(graph.graph)
 app.command("test")(rehearse.test)
 app.command("serve")(serve.serve)
+app.command("token")(token.token)
+
+_SERVER = "Of a server"
+app.add_typer(definitions.workflow, name="workflow", rich_help_panel=_SERVER)
+app.add_typer(definitions.workbook, name="workbook", rich_help_panel=_SERVER)
+app.add_typer(definitions.action, name="action", rich_help_panel=_SERVER)
+app.add_typer(definitions.env, name="env", rich_help_panel=_SERVER)
+app.add_typer(runtime.execution, name="execution", rich_help_panel=_SERVER)
+app.add_typer(runtime.task, name="task", rich_help_panel=_SERVER)
+app.add_typer(runtime.action_execution, name="action-execution", rich_help_panel=_SERVER)
+app.add_typer(triggers.cron, name="cron", rich_help_panel=_SERVER)
+app.add_typer(triggers.event_trigger, name="event-trigger", rich_help_panel=_SERVER)
+app.add_typer(triggers.notification, name="notification", rich_help_panel=_SERVER)
+runtime.events_command(app)
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from gregale.core import Execution, Task, Work
 
-_STYLES = {
+STYLES = {
     "SUCCESS": "green",
     "ERROR": "bold red",
     "CANCELLED": "magenta",
@@ -95,7 +95,7 @@ class Progress:
         for task in sorted(execution.tasks.values(), key=lambda t: t.seq):
             items = "" if task.items is None else f"{task.items.done}/{task.items.count}"
             info = (task.state_info or "").splitlines()
-            state = Text(task.state.value, style=_STYLES[task.state.value])
+            state = Text(task.state.value, style=STYLES[task.state.value])
             yield "  " * depth + task.name, state, _seconds(task), items, info[0][:80] if info else ""
             for position in range(len(task.children)):
                 child = execution.children[task.children[position]]
@@ -106,7 +106,7 @@ class Progress:
         execution = self.result()
         self._console.print()
         self._console.print(
-            Text.assemble((execution.state.value, _STYLES[execution.state.value]), f" {execution.workflow_name}")
+            Text.assemble((execution.state.value, STYLES[execution.state.value]), f" {execution.workflow_name}")
         )
         if execution.state_info:
             self._console.print(

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
+import msgspec
 import typer
 import uvicorn
 
-from gregale.actions import ActionSettings, CommandSettings
+from gregale.actions import CommandSettings
+from gregale.api.auth import BadPolicy
+from gregale.cli.settings import from_file
 from gregale.service import Service, ServiceSettings
 from gregale.store import StoreError
 
@@ -18,10 +21,16 @@ from gregale.store import StoreError
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8989,
-    database: Annotated[Path, typer.Option("--database", "-d", help="The SQLite file.")] = Path("gregale.sqlite"),
+    database: Annotated[
+        Path | None, typer.Option("--database", "-d", help="The SQLite file; gregale.sqlite if nothing names one.")
+    ] = None,
     durability: Annotated[
-        str, typer.Option(help="full, or normal: faster, may lose the last second in a power cut.")
-    ] = "full",
+        str | None, typer.Option(help="full, or normal: faster, may lose the last second in a power cut.")
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", "-c", help="Settings in TOML; flags go before them. See docs/configuration.md."),
+    ] = None,
     allow_command: Annotated[
         bool, typer.Option("--allow-command", help="Allow gregale.command on this server.")
     ] = False,
@@ -37,22 +46,39 @@ def serve(
 
     Example: gregale serve --port 8989 --database /var/lib/gregale/gregale.sqlite
     """
-    if durability not in ("full", "normal"):
+    if durability not in (None, "full", "normal"):
         typer.echo(f"error: --durability is full or normal, not {durability}", err=True)
         raise typer.Exit(2)
     logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    settings = ServiceSettings(
-        database=f"sqlite:///{database.absolute()}",
-        durability=durability,
-        name=name,
-        actions=ActionSettings(command=CommandSettings(enabled=allow_command, executors=tuple(command_on or ()))),
-    )
+    settings = _with_flags(from_file(config), database, durability, name, allow_command, command_on)
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(_serve(settings, host, port))
-    except StoreError as e:
+    except (StoreError, BadPolicy, ValueError, ImportError) as e:
         typer.echo(f"error: {e}", err=True)
         raise typer.Exit(1) from None
+
+
+def _with_flags(
+    settings: ServiceSettings,
+    database: Path | None,
+    durability: str | None,
+    name: str,
+    allow_command: bool,
+    command_on: list[str] | None,
+) -> ServiceSettings:
+    changes: dict[str, Any] = {}
+    if database is not None or settings.database == ServiceSettings().database:
+        changes["database"] = f"sqlite:///{(database or Path('gregale.sqlite')).absolute()}"
+    if durability is not None:
+        changes["durability"] = durability
+    if name:
+        changes["name"] = name
+    if allow_command:
+        command = CommandSettings(True, tuple(command_on or ()), settings.actions.command.max_output_bytes)
+        changes["actions"] = msgspec.structs.replace(settings.actions, command=command)
+    result: ServiceSettings = msgspec.structs.replace(settings, **changes)
+    return result
 
 
 def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
@@ -66,7 +92,9 @@ def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
 async def _serve(settings: ServiceSettings, host: str, port: int) -> None:
     async with Service(settings) as service:
         server = uvicorn.Server(
-            uvicorn.Config(service.application(), host=host, port=port, log_level="warning", lifespan="off")
+            uvicorn.Config(
+                service.application(), host=host, port=port, log_level="warning", lifespan="off", proxy_headers=False
+            )
         )
         announce = asyncio.create_task(_announce(server))
         await server.serve()

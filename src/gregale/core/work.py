@@ -14,7 +14,7 @@ from gregale.core.state import Arrival, Child, Execution, RunAction, StartExecut
 from gregale.core.view import View
 
 
-class Settings(msgspec.Struct, frozen=True):
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`field_limit_kb`: size of one input, output, params or published value (spec 4.8), -1 for none.
     `deep_merge`: upstream's `merge_strategy: merge`."""
 

@@ -10,7 +10,7 @@ from gregale.actions import HttpSettings
 from gregale.core import Settings
 
 
-class Expiration(msgspec.Struct, frozen=True):
+class Expiration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which finished executions are deleted (API spec 4.4): those older than `older_than_minutes`, those beyond the newest
     `max_finished`; neither without a value. `ignored_states` are kept. `batch`: most of one step."""
 
@@ -31,7 +31,7 @@ class Expiration(msgspec.Struct, frozen=True):
                 raise ValueError(f"{name} must be at least 1")
 
 
-class Sending(msgspec.Struct, frozen=True):
+class Sending(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Notifications: `attempts` before one is given up, waiting `first_retry` seconds after the first failure and twice as long
     after each further one, up to `longest_retry`. `at_once`: requests under way at a time. `http`: where they may go."""
 
@@ -42,7 +42,7 @@ class Sending(msgspec.Struct, frozen=True):
     http: HttpSettings = HttpSettings()
 
 
-class EngineSettings(msgspec.Struct, frozen=True):
+class EngineSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`batch`: most events of one transaction, `per_tree` of one tree. `in_flight`: batches that commit while the next is decided.
     `cached`: executions kept in memory. `sweep_every`, `stale_after`: how often to look for lost work, and how long
     something must have rested to count as lost. `heartbeat_timeout`: silence after which a holder counts as gone.

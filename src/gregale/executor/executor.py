@@ -20,7 +20,7 @@ log = logging.getLogger("gregale.executor")
 _REMEMBERED = 50_000
 
 
-class ExecutorSettings(msgspec.Struct, frozen=True):
+class ExecutorSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`concurrency`: actions at a time. In seconds: `heartbeat_every`; `grace` for running actions when stopping; `settled`, how
     long after its end a request for an action counts as a repetition and not as the sweep's word that its result was lost."""
 

@@ -3,32 +3,52 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
+import sqlalchemy as sa
 
 from gregale.store.database import Database, StoreError
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 _SCRIPTS = Path(__file__).parent / "migrations"
 
 
-def _config() -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(_SCRIPTS))
-    return config
+def head() -> str:
+    """The newest revision: files of migrations begin with theirs."""
+    return max(file.name.partition("_")[0] for file in (_SCRIPTS / "versions").glob("[0-9]*.py"))
+
+
+def current(database: Database) -> str | None:
+    """The revision that a database has; None for an empty one."""
+    with database.engine.connect() as connection:
+        if not sa.inspect(connection).has_table("alembic_version"):
+            return None
+        found = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
+        return None if found is None else str(found)
+
+
+def config() -> Config:
+    from alembic.config import Config
+
+    made = Config()
+    made.set_main_option("script_location", str(_SCRIPTS))
+    return made
 
 
 def upgrade(database: Database) -> None:
     """Apply every migration that is missing. Raises StoreError for a database of a newer version."""
-    config = _config()
-    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    found = current(database)
+    if found == head():  # the usual start, without the time that loading the tool takes
+        return
+    from alembic import command
+    from alembic.script import ScriptDirectory
+
+    settings = config()
+    known = {script.revision for script in ScriptDirectory.from_config(settings).walk_revisions()}
+    if found is not None and found not in known:
+        raise StoreError(f"The database is at revision {found}, which this version does not know: use a newer Gregale.")
     with database.engine.begin() as connection:
-        current = MigrationContext.configure(connection).get_current_revision()
-        if current is not None and current not in known:
-            raise StoreError(
-                f"The database is at revision {current}, which this version does not know: use a newer Gregale."
-            )
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        settings.attributes["connection"] = connection
+        command.upgrade(settings, "head")

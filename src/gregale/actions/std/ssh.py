@@ -1,11 +1,9 @@
-"""std.ssh and std.ssh_proxied."""
+"""std.ssh and std.ssh_proxied. Their library takes longer to load than the rest of Gregale: only who uses it waits for it."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
-
-import asyncssh
 
 from gregale.actions.contract import ActionError, action
 
@@ -40,6 +38,8 @@ async def ssh_proxied(
     return_result_on_error: bool = False,
 ) -> Any:
     """Like std.ssh, through a gateway host or a proxy command."""
+    import asyncssh
+
     keys = _keys(private_key_filename, private_key)
     options: dict[str, Any] = {"username": username, "password": password or None, "client_keys": keys}
     if proxy_command:
@@ -61,6 +61,8 @@ async def _on(host: str | list[str], cmd: str, options: dict[str, Any], tolerate
 
 
 async def _run(cmd: str, host: str, options: dict[str, Any], tolerate: bool) -> Any:
+    import asyncssh
+
     try:
         async with _connected(host, options) as connection:
             done = await connection.run(cmd, check=False)
@@ -79,6 +81,8 @@ async def _run(cmd: str, host: str, options: dict[str, Any], tolerate: bool) -> 
 
 def _connected(host: str, options: dict[str, Any]) -> Any:
     """Host keys are not checked, as the language defines this action; a port may follow the name: `host:2222`."""
+    import asyncssh
+
     name, _, port = host.rpartition(":") if host.count(":") == 1 else (host, "", "")
     return asyncssh.connect(
         name, port=int(port) if port else 22, known_hosts=None, **{k: v for k, v in options.items() if v is not None}
@@ -87,6 +91,8 @@ def _connected(host: str, options: dict[str, Any]) -> Any:
 
 def _keys(filename: str | None, text: str | None) -> Any:
     if text:
+        import asyncssh
+
         return [asyncssh.import_private_key(text)]
     if filename:
         path = Path(filename)

@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 
-class StaticToken(msgspec.Struct, frozen=True):
+class StaticToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`sha256`: the hex digest of the token itself, which is kept nowhere."""
 
     sha256: str
@@ -16,7 +16,7 @@ class StaticToken(msgspec.Struct, frozen=True):
     roles: tuple[str, ...] = ("member",)
 
 
-class KeystoneSettings(msgspec.Struct, frozen=True, kw_only=True):
+class KeystoneSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The service user with which tokens are validated against Keystone's API v3, and trusts are held. `cache`: seconds that a
     validated token is believed; `memcached`: servers (host:port) that share what was validated."""
 
@@ -31,7 +31,7 @@ class KeystoneSettings(msgspec.Struct, frozen=True, kw_only=True):
     verify: bool = True
 
 
-class OidcSettings(msgspec.Struct, frozen=True, kw_only=True):
+class OidcSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """JSON Web Tokens. `issuer`: the exact issuer, or one with `*` for a part without `/` (Keycloak: a realm). `jwks_url`: where its
     keys are, found by OpenID discovery without it. `project_claim`: the claim that holds the project; without it, what `*`
     stood for, else the issuer's last part. Claims inside others are written with dots. `userinfo_url` asks the provider itself
@@ -49,7 +49,7 @@ class OidcSettings(msgspec.Struct, frozen=True, kw_only=True):
     leeway: float = 30.0
 
 
-class AuthSettings(msgspec.Struct, frozen=True):
+class AuthSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`mode`: `none` (everything belongs to one project), `headers` (X-Project-Id, X-User-Id and X-Roles are believed: for
     development, or behind a proxy that authenticates), `tokens`, `keystone` or `oidc`."""
 
