@@ -6,6 +6,7 @@ duplicate keys wins; dates stay text. Size and depth are bounded before anything
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -112,6 +113,19 @@ def _events(text: str) -> Iterator[Any]:
         yield parser.get_event()
 
 
+_SURROGATES = re.compile("[\ud800-\udfff]")
+
+
+def _joined(text: str, line: int) -> str:
+    """JSON writes a character beyond the basic plane as two escapes; YAML reads them as two halves. Raises YamlError for one alone."""
+    try:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16")
+    except UnicodeDecodeError:
+        raise YamlError(
+            "A text holds half of a character: an escape between \\ud800 and \\udfff that stands alone", line
+        ) from None
+
+
 _resolve: Any = yaml.resolver.Resolver().resolve
 _construct = yaml.constructor.SafeConstructor()
 _SCALARS = {f"tag:yaml.org,2002:{t}": t for t in ("null", "bool", "int", "float", "str", "timestamp", "value")}
@@ -174,7 +188,7 @@ class _Composer:
         if kind is None:
             raise YamlError(f"The tag {tag} is not accepted", mark.line)
         if kind in ("str", "timestamp", "value"):
-            return event.value
+            return event.value if _SURROGATES.search(event.value) is None else _joined(event.value, mark.line)
         try:
             return _construct.construct_object(yaml.ScalarNode(tag, event.value))
         except (ValueError, IndexError, KeyError):

@@ -6,15 +6,12 @@ import asyncio
 import json
 import re
 import time
-from collections.abc import AsyncIterator
 from typing import Any
 
-import httpx
 import pytest
 
-from gregale.service import Service
+from tests.api.conftest import ADMIN, Api
 
-ADMIN = {"X-Roles": "admin"}
 DATE = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d$")
 WF = """version: '2.0'
 wf:
@@ -26,53 +23,6 @@ wf:
 """
 ASYNC = "version: '2.0'\nask: {tasks: {t: {action: std.async_noop, on-success: u}, u: {action: std.noop}}}\n"
 FAILING = "version: '2.0'\nbad: {tasks: {t: {action: std.fail, on-skip: u}, u: {action: std.noop}}}\n"
-
-
-class Api:
-    def __init__(self, client: httpx.AsyncClient):
-        self.client = client
-
-    async def __call__(self, method: str, path: str, status: int, **options: Any) -> Any:
-        response = await self.client.request(method, path, **options)
-        assert response.status_code == status, f"{method} {path}: {response.status_code} {response.text}"
-        if status == 204:
-            assert response.content == b""
-            return None
-        assert response.headers["content-type"].startswith("application/json")
-        return response.json()
-
-    async def start(self, name: str, **more: Any) -> Any:
-        return await self("POST", "/v2/executions", 201, json={"workflow_name": name, **more})
-
-    async def wait(self, execution_id: str, *states: str) -> Any:
-        deadline = time.monotonic() + 20
-        while True:
-            found = await self("GET", f"/v2/executions/{execution_id}", 200)
-            if found["state"] in (states or ("SUCCESS", "ERROR", "CANCELLED")):
-                return found
-            assert time.monotonic() < deadline
-            await asyncio.sleep(0.005)
-
-    async def action(self, execution_id: str) -> str:
-        """The id of the one running action."""
-        deadline = time.monotonic() + 20
-        while True:
-            for task in (await self("GET", f"/v2/executions/{execution_id}/tasks", 200))["tasks"]:
-                found = (await self("GET", f"/v2/tasks/{task['id']}/action_executions", 200))["action_executions"]
-                if found and found[0]["state"] in ("RUNNING", "PAUSED"):
-                    return str(found[0]["id"])
-            assert time.monotonic() < deadline
-            await asyncio.sleep(0.005)
-
-
-@pytest.fixture
-async def api() -> AsyncIterator[Api]:
-    async with Service() as service:
-        app = service.application()
-        async with httpx.AsyncClient(
-            transport=httpx.ASGITransport(app=app, raise_app_exceptions=False), base_url="http://host"
-        ) as client:
-            yield Api(client)
 
 
 async def test_roots_and_errors_have_their_exact_bodies(api: Api) -> None:

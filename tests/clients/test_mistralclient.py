@@ -75,7 +75,9 @@ def unique(name: str) -> str:
     return f"{name}_{uuid.uuid4().hex[:8]}"
 
 
-def workflow(mistral: Mistral, folder: Path, body: str = "{tasks: {t: {action: std.echo output=1}}}", *more: str) -> str:
+def workflow(
+    mistral: Mistral, folder: Path, body: str = "{tasks: {t: {action: std.echo output=1}}}", *more: str
+) -> str:
     name = unique("wf")
     mistral("workflow-create", write(folder, f"{name}.yaml", f"version: '2.0'\n{name}: {body}\n"), *more)
     return name
@@ -95,10 +97,22 @@ def task_of(mistral: Mistral, execution_id: str, state: str = "ERROR") -> str:
 
 def test_the_installed_command_works_with_nothing_but_a_url(served: Served) -> None:
     environment = {k: v for k, v in os.environ.items() if not k.startswith("OS_")}
-    command = [str(Path(sys.executable).with_name("mistral")), "--os-mistral-url", served.url, "workflow-list", "-f", "json"]
+    command = [
+        str(Path(sys.executable).with_name("mistral")),
+        "--os-mistral-url",
+        served.url,
+        "workflow-list",
+        "-f",
+        "json",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60, check=True)
     assert any("create_instance" in w["Name"] for w in json.loads(done.stdout))
-    assert "workflow-create" in subprocess.run([command[0], "bash-completion"], capture_output=True, text=True, timeout=60, check=True).stdout
+    assert (
+        "workflow-create"
+        in subprocess.run(
+            [command[0], "bash-completion"], capture_output=True, text=True, timeout=60, check=True
+        ).stdout
+    )
 
 
 def test_workbooks(mistral: Mistral, folder: Path) -> None:
@@ -162,7 +176,10 @@ def test_actions(mistral: Mistral, folder: Path) -> None:
     mistral.run("action-delete", name)
     mistral.run("action-get", name, expect=1)
     mistral.run("action-delete", "std.echo", expect=1)
-    pages = [mistral("action-list", "--limit", "3", *(("--marker", "std.echo"))), mistral("action-list", "--limit", "3")]
+    pages = [
+        mistral("action-list", "--limit", "3", *(("--marker", "std.echo"))),
+        mistral("action-list", "--limit", "3"),
+    ]
     assert pages[0][0]["Name"] == "std.email"
     assert len(pages[1]) == 3
 
@@ -244,7 +261,9 @@ def test_tasks_are_run_again(mistral: Mistral, folder: Path) -> None:
     assert len(open_) == 1  # only the one that failed
     mistral("action-execution-update", open_[0]["ID"], "--state", "SUCCESS")
     assert mistral.ended(key)["State"] == "SUCCESS"
-    failing = started(mistral, workflow(mistral, folder, "{tasks: {t: {action: std.fail, on-skip: u}, u: {action: std.noop}}}"))
+    failing = started(
+        mistral, workflow(mistral, folder, "{tasks: {t: {action: std.fail, on-skip: u}, u: {action: std.noop}}}")
+    )
     mistral.ended(failing)
     mistral.run("task-rerun", task_of(mistral, failing), "-e", '{"x": 1}')
     mistral.ended(failing)
@@ -297,7 +316,17 @@ def test_cron_triggers(mistral: Mistral, folder: Path) -> None:
 def test_event_triggers(mistral: Mistral, folder: Path) -> None:
     flow = workflow(mistral, folder)
     key = mistral("workflow-get", flow)["ID"]
-    made = mistral("event-trigger-create", "ev", key, "nova", "notifications", "compute.instance.create.end", "{}", "--params", "{}")
+    made = mistral(
+        "event-trigger-create",
+        "ev",
+        key,
+        "nova",
+        "notifications",
+        "compute.instance.create.end",
+        "{}",
+        "--params",
+        "{}",
+    )
     assert (made["Exchange"], made["Topic"], made["Event"]) == ("nova", "notifications", "compute.instance.create.end")
     assert mistral("event-trigger-get", made["ID"])["Name"] == "ev"
     assert made["ID"] in [t["ID"] for t in mistral("event-trigger-list")]
@@ -310,7 +339,10 @@ def test_members(mistral: Mistral, folder: Path) -> None:
     key = mistral("workflow-get", flow)["ID"]
     assert mistral("member-create", key, "workflow", MEMBER)["Status"] == "pending"
     mistral.run("workflow-get", key, project=MEMBER, expect=1)
-    assert mistral("member-update", key, "workflow", "-m", MEMBER, "-s", "accepted", project=MEMBER)["Status"] == "accepted"
+    assert (
+        mistral("member-update", key, "workflow", "-m", MEMBER, "-s", "accepted", project=MEMBER)["Status"]
+        == "accepted"
+    )
     assert mistral("workflow-get", key, project=MEMBER)["Name"] == flow
     assert [m["Member ID"] for m in mistral("member-list", key, "workflow")] == [MEMBER]
     assert mistral("member-get", key, "workflow", "-m", MEMBER)["Status"] == "accepted"
@@ -348,7 +380,18 @@ def test_lists_are_sorted_and_paged(mistral: Mistral, folder: Path) -> None:
     seen: list[str] = []
     marker: tuple[str, ...] = ()
     while True:
-        page = mistral("workflow-list", "--filter", f"tags={tag}", "--sort_keys", "name", "--sort_dirs", "desc", "--limit", "2", *marker)
+        page = mistral(
+            "workflow-list",
+            "--filter",
+            f"tags={tag}",
+            "--sort_keys",
+            "name",
+            "--sort_dirs",
+            "desc",
+            "--limit",
+            "2",
+            *marker,
+        )
         seen += [w["Name"] for w in page]
         if len(page) < 2:
             break

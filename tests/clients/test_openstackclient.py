@@ -30,7 +30,9 @@ LISTS = (
 def openstack(served: Served, *arguments: str) -> str:
     environment = {k: v for k, v in os.environ.items() if not k.startswith("OS_")}
     command = [str(Path(sys.executable).with_name("openstack")), "--os-auth-type", "none", "--os-endpoint", served.url]
-    done = subprocess.run([*command, *arguments], capture_output=True, text=True, env=environment, timeout=60, check=False)
+    done = subprocess.run(
+        [*command, *arguments], capture_output=True, text=True, env=environment, timeout=60, check=False
+    )
     assert done.returncode == 0, f"openstack {' '.join(arguments)}: {done.stdout}{done.stderr}"
     return done.stdout
 
@@ -41,7 +43,9 @@ def test_lists_of_every_resource_and_a_whole_execution(served: Served, folder: P
     assert json.loads(openstack(served, "workflow", "create", str(file), "-f", "json"))[0]["Name"] == "oscwf"
     made = json.loads(openstack(served, "workflow", "execution", "create", "oscwf", "-f", "json"))
     served.wait(made["ID"])
-    assert json.loads(openstack(served, "workflow", "execution", "show", made["ID"], "-f", "json"))["State"] == "SUCCESS"
+    assert (
+        json.loads(openstack(served, "workflow", "execution", "show", made["ID"], "-f", "json"))["State"] == "SUCCESS"
+    )
     assert json.loads(openstack(served, "workflow", "show", "oscwf", "-f", "json"))["Name"] == "oscwf"
 
 

@@ -454,3 +454,12 @@ def test_whatever_shape_a_document_has_there_is_a_verdict_and_no_crash(body: Any
         _, found = validate(text, kind)
         if kind == "workflows" and not any(d.severity is Severity.ERROR for d in found):
             assert read_workflows(text).workflows
+
+
+def test_halves_of_a_character_are_joined_and_one_alone_is_refused() -> None:
+    made = read_workflows(
+        '{"version": "2.0", "wf": {"description": "\\ud83d\\ude00", "tasks": {"t": {"action": "std.noop"}}}}'
+    )
+    assert made.workflows[0].description == "\N{GRINNING FACE}"
+    with pytest.raises(InvalidDocument, match="half of a character"):
+        read_workflows('{"version": "2.0", "wf": {"description": "\\ud83d", "tasks": {"t": {"action": "std.noop"}}}}')

@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gregale.api.auth import Unauthenticated
+from gregale.api.auth import Unauthenticated, Unreachable
 from gregale.core import Conflict, InvalidInput, NotAllowed, NotFound, WorkflowError
 from gregale.expressions import ExpressionError
 from gregale.language import InvalidDocument
@@ -32,10 +32,6 @@ class TooMany(Exception):
     def __init__(self, message: str, wait: float):
         self.wait = wait
         super().__init__(message)
-
-
-class Unavailable(Exception):
-    """Something that is needed to answer is away for now (503)."""
 
 
 class InMaintenance(Exception):
@@ -60,7 +56,7 @@ _STATUS: dict[type[Exception], int] = {
     InMaintenance: 423,
     TooMany: 429,
     Gone: 410,
-    Unavailable: 503,
+    Unreachable: 503,
 }
 KNOWN = tuple(_STATUS)
 STATUSES = tuple(sorted({*_STATUS.values(), 405, 415}))
@@ -69,6 +65,7 @@ _IN_HEADER = (401, 415, 423)
 
 
 def answer(status: int, message: str, headers: dict[str, str] | None = None) -> Response:
+    message = message.encode("utf-8", "replace").decode()  # an error may quote what cannot be sent
     body = {"faultcode": "Server" if status >= 500 else "Client", "faultstring": message, "debuginfo": None}
     headers = dict(headers or {})
     if status in _IN_HEADER:
@@ -83,7 +80,7 @@ def response(error: Exception) -> Response:
     headers = {}
     if isinstance(error, TooMany):
         headers["Retry-After"] = str(max(1, round(error.wait)))
-    elif isinstance(error, Unavailable):
+    elif isinstance(error, Unreachable):
         headers["Retry-After"] = "1"
     return answer(status, str(error), headers)
 

@@ -95,16 +95,17 @@ async def listing(
     *where: Any,
     key: str | None = None,
     more: Sequence[str] = (),
+    always: Sequence[str] = (),
     within: tuple[tuple[str, str], ...] = (),
     finish: Callable[[Any, dict[str, Any]], dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
-    """A page of a collection. `more`: attributes shown beside the usual ones. `within`: filters that the path stands for.
+    """A page of a collection. `more`: attributes shown beside the usual ones, `always`: whatever is asked for. `within`: filters that the path stands for.
 
     `finish` has the last word on an item, given its row. Raises InvalidInput, NotFound.
     """
     asked = wanted_page(call, resource)
     fields = fields_of(call)
-    names = resource.wanted(fields, (*resource.listed(), *more))
+    names = (*resource.wanted(fields, (*resource.listed(), *more)), *always)
     limits = msgspec.structs.replace(asked, filters=(*within, *asked.filters))
     rows = await call.read(page, resource, limits, names, *where)
     items = [resource.record(row, names) for row in rows]

@@ -1,6 +1,6 @@
 """Who asks: identities, the ways of telling them, and what each role may do (API spec 3)."""
 
-from gregale.api.auth.identity import DEFAULT_PROJECT, Authenticator, Identity, Unauthenticated
+from gregale.api.auth.identity import DEFAULT_PROJECT, Authenticator, Identity, Unauthenticated, Unreachable
 from gregale.api.auth.policy import BadPolicy, Policy
 from gregale.api.auth.settings import AuthSettings
 from gregale.api.auth.ways import authenticator
@@ -13,5 +13,6 @@ __all__ = [
     "Identity",
     "Policy",
     "Unauthenticated",
+    "Unreachable",
     "authenticator",
 ]

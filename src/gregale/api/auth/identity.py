@@ -30,6 +30,10 @@ class Unauthenticated(Exception):
     """The request does not say, or does not prove, who makes it."""
 
 
+class Unreachable(Exception):
+    """The service that knows who asks does not answer."""
+
+
 class Authenticator(Protocol):
     async def identify(self, headers: Mapping[str, str]) -> Identity:
         """Raises Unauthenticated. Headers come with lower-case names."""

@@ -18,17 +18,13 @@ import msgspec
 from keystoneauth1 import exceptions, session
 from keystoneauth1.identity import v3
 
-from gregale.api.auth.identity import Identity, Unauthenticated
+from gregale.api.auth.identity import Identity, Unauthenticated, Unreachable
 from gregale.api.auth.settings import KeystoneSettings
 from gregale.api.auth.ways import given_token
 
 log = logging.getLogger("gregale.api.keystone")
 
 _MOST = 10_000
-
-
-class Unreachable(Exception):
-    """Keystone does not answer, so that nobody can be told apart."""
 
 
 class Keystone:

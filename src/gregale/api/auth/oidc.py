@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import jwt
 
-from gregale.api.auth.identity import Identity, Unauthenticated
+from gregale.api.auth.identity import Identity, Unauthenticated, Unreachable
 from gregale.api.auth.settings import OidcSettings
 from gregale.api.auth.ways import given_token
 
@@ -52,8 +52,10 @@ class Oidc:
             )
         except jwt.PyJWTError as e:
             raise Unauthenticated(f"Failed to validate access token: {e}") from None
-        except (httpx.HTTPError, ValueError, KeyError) as e:
-            raise Unauthenticated(f"Failed to validate access token: the issuer's keys cannot be read: {e}") from None
+        except httpx.HTTPError as e:
+            raise Unreachable(f"The keys of the issuer cannot be read: {e}") from None
+        except (ValueError, KeyError) as e:
+            raise Unauthenticated(f"Failed to validate access token: {e}") from None
         if settings.userinfo_url:
             await self._confirm(token, settings.userinfo_url.replace("%s", realm))
         project = _claim(claims, settings.project_claim) if settings.project_claim else realm
@@ -73,7 +75,7 @@ class Oidc:
         try:
             answer = await self._http.get(url, headers={"Authorization": f"Bearer {token}"})
         except httpx.HTTPError as e:
-            raise Unauthenticated(f"Failed to validate access token: the provider does not answer: {e}") from None
+            raise Unreachable(f"The provider does not answer: {e}") from None
         if answer.status_code != 200:
             raise Unauthenticated(f"Failed to validate access token: the provider answered {answer.status_code}")
 

@@ -178,8 +178,8 @@ async def listed(call: Call) -> dict[str, Any]:
         raise InvalidInput(
             "Workflows cannot be filtered by 'input', which is made from the definition; filter 'definition' with has:"
         )
-    more = ("interface",) if "input" in fields_of(call) else ()
-    return await listing(call, WORKFLOW, call.viewer.sees(workflows), more=more)
+    always = ("interface",) if "input" in fields_of(call) else ()
+    return await listing(call, WORKFLOW, call.viewer.sees(workflows), always=always)
 
 
 @api("DELETE", "/v2/workflows/{identifier}", rule="workflows:delete", query=("namespace",))
