@@ -117,7 +117,7 @@ def test_the_installed_command_works_with_nothing_but_a_url(served: Served) -> N
 
 def test_workbooks(mistral: Mistral, folder: Path) -> None:
     name = unique("wb")
-    text = "{name: %s, version: '2.0', tags: [x], workflows: {w: {tasks: {t: {action: std.noop}}}}}" % name
+    text = f"{{name: {name}, version: '2.0', tags: [x], workflows: {{w: {{tasks: {{t: {{action: std.noop}}}}}}}}}}"
     file = write(folder, "wb.yaml", text)
     assert mistral("workbook-validate", file)["Valid"] is True
     assert mistral("workbook-create", file)["Name"] == name
@@ -271,7 +271,7 @@ def test_tasks_are_run_again(mistral: Mistral, folder: Path) -> None:
 
 def test_sub_executions_and_reports(mistral: Mistral, folder: Path) -> None:
     inner = workflow(mistral, folder)
-    outer = workflow(mistral, folder, "{tasks: {s: {workflow: %s}, t: {action: std.noop}}}" % inner)
+    outer = workflow(mistral, folder, f"{{tasks: {{s: {{workflow: {inner}}}, t: {{action: std.noop}}}}}}")
     key = started(mistral, outer)
     mistral.ended(key)
     assert [e["Workflow name"] for e in mistral("execution-get-sub-executions", key)] == [outer, inner]
