@@ -27,7 +27,8 @@ class Expiration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 f"ignored_states holds {', '.join(sorted(unknown))}; only SUCCESS, ERROR and CANCELLED ever expire"
             )
         for name in ("older_than_minutes", "max_finished"):
-            if (getattr(self, name) or 1) < 1:
+            value = getattr(self, name)
+            if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1")
 
 

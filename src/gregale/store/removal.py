@@ -54,12 +54,16 @@ def subtree_ids(connection: Connection, execution_id: str, depth: int = -1) -> l
 
 
 def remove(connection: Connection, execution_id: str) -> list[str]:
-    """Delete an execution with all below it. What they leave is collected by `collect`. Gives the ids."""
-    ids = subtree_ids(connection, execution_id)
-    for start in range(0, len(ids), _CHUNK):
-        chunk = ids[start : start + _CHUNK]
-        connection.execute(executions.delete().where(executions.c.id.in_(chunk)))
-        connection.execute(garbage.insert(), [{"execution_id": i} for i in chunk])
+    """Delete an execution with all below it. What they leave is collected by `collect`. Gives the ids of what was there."""
+    ids: list[str] = []
+    below = subtree_ids(connection, execution_id)
+    for start in range(0, len(below), _CHUNK):
+        chunk = executions.c.id.in_(below[start : start + _CHUNK])
+        found = list(connection.scalars(sa.select(executions.c.id).where(chunk)))
+        if found:
+            connection.execute(executions.delete().where(chunk))
+            connection.execute(garbage.insert(), [{"execution_id": i} for i in found])
+        ids += found
     return ids
 
 
