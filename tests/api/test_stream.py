@@ -179,3 +179,14 @@ async def test_the_asynchronous_client_follows_too(served: Served) -> None:
         ended = await client.wait(key, timeout=5)
         assert (ended.state, names[0], names[-1]) == ("SUCCESS", "wf", "wf")
         assert [e.id async for e in client.pages(api.executions(limit=1, root_execution_id=key))]
+
+
+def test_an_open_stream_does_not_keep_a_server_from_stopping(tmp_path: Path) -> None:
+    server = Served(tmp_path)
+    with httpx.stream("GET", f"{server.url}/events", timeout=20) as reply:
+        lines_ = reply.iter_lines()
+        assert next(lines_) == ": gregale"
+        server.process.terminate()
+        assert server.process.wait(10) == 0
+        assert [line for line in lines_ if line.strip()] == []
+    server.stop()

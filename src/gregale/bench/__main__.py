@@ -1,14 +1,15 @@
-"""`python -m gregale.bench expressions|core`"""
+"""`python -m gregale.bench expressions|core|api`"""
 
 from __future__ import annotations
 
 import typer
 
-from gregale.bench import core, expressions
+from gregale.bench import api, core, expressions
 
 app = typer.Typer(help="Measurements. Each prints a table; --json for machines.", no_args_is_help=True)
 app.command("expressions")(expressions.main)
 app.command("core")(core.main)
+app.command("api")(api.main)
 
 if __name__ == "__main__":
     app()

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -91,14 +95,32 @@ def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
 
 async def _serve(settings: ServiceSettings, host: str, port: int) -> None:
     async with Service(settings) as service:
-        server = uvicorn.Server(
-            uvicorn.Config(
-                service.application(), host=host, port=port, log_level="warning", lifespan="off", proxy_headers=False
-            )
-        )
+        app = service.application()
+        config = uvicorn.Config(app, host=host, port=port, log_level="warning", lifespan="off", proxy_headers=False)
+        server = _Server(config, app.state.wakers.close)
         announce = asyncio.create_task(_announce(server))
         await server.serve()
         announce.cancel()
+
+
+class _Server(uvicorn.Server):
+    """Ends what would never end by itself before it waits for open requests, and leaves the process to stop in its own order:
+    uvicorn would end it by the signal that it received, before engine and executor have finished what they hold."""
+
+    def __init__(self, config: uvicorn.Config, end_streams: Callable[[], None]):
+        super().__init__(config)
+        self._end_streams = end_streams
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        yield
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._end_streams()
+        await super().shutdown(sockets)
 
 
 async def _announce(server: uvicorn.Server) -> None:
@@ -106,6 +128,6 @@ async def _announce(server: uvicorn.Server) -> None:
     while not server.started:
         await asyncio.sleep(0.01)
     for listening in server.servers:
-        for socket in listening.sockets:
-            address, port = socket.getsockname()[:2]
+        for opened in listening.sockets:
+            address, port = opened.getsockname()[:2]
             typer.echo(f"Gregale serves http://{address}:{port}/v2")

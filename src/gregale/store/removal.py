@@ -40,15 +40,16 @@ _LEFT = (
 
 def subtree_ids(connection: Connection, execution_id: str, depth: int = -1) -> list[str]:
     """An execution and everything below it, level by level; `depth` bounds the levels, negative is no bound."""
-    found = [execution_id]
-    level: Sequence[str] = [execution_id]
+    root = sa.select(executions.c.root_id).where(executions.c.id == execution_id).scalar_subquery()
+    below: dict[str, list[str]] = {}
+    for key, parent in connection.execute(
+        sa.select(executions.c.id, executions.c.parent_id).where(executions.c.root_id == root)
+    ):
+        below.setdefault(parent, []).append(key)
+    found = level = [execution_id]
     while level and depth != 0:
-        below: list[str] = []
-        for start in range(0, len(level), _CHUNK):
-            chunk = level[start : start + _CHUNK]
-            below += connection.scalars(sa.select(executions.c.id).where(executions.c.parent_id.in_(chunk)))
-        found += below
-        level = below
+        level = [child for parent in level for child in below.get(parent, ())]
+        found = found + level
         depth -= 1
     return found
 

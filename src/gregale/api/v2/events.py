@@ -54,14 +54,22 @@ async def happened(call: Call) -> dict[str, Any]:
 
 
 class Wakers:
-    """Streams that wait for the next commit of this process; those of others are seen by looking."""
+    """Streams that wait for the next commit of this process; those of others are seen by looking.
+
+    `closed`: the server is about to stop, and every stream ends so that it can.
+    """
 
     def __init__(self) -> None:
+        self.closed = False
         self._waiting: set[asyncio.Event] = set()
 
     def wake(self, _: object) -> None:
         for event in self._waiting:
             event.set()
+
+    def close(self) -> None:
+        self.closed = True
+        self.wake(None)
 
     async def wait(self, seconds: float) -> None:
         event = asyncio.Event()
@@ -136,7 +144,7 @@ async def _entries(call: Call, where: list[Any], seq: int, index: int) -> AsyncI
     wakers: Wakers = call.request.app.state.wakers
     quiet = 0.0
     after = seq - 1 if index != _AFTER_ALL else seq
-    while True:
+    while not wakers.closed:
         found, head = await call.read(outbox.stream, after, _STEP, *where)
         lines = []
         for row in found:
