@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import typer
 
 from gregale import yamltext
-from gregale.language import Document, InvalidDocument, kind_of, read_actions, read_workflows
-from gregale.language.read import read_workbook_document
+
+if TYPE_CHECKING:
+    from gregale.language import Document
 
 
 def read_any(file: Path) -> Document:
     """Workflows of a workbook carry its name in front of theirs."""
+    from gregale.language import InvalidDocument, kind_of, read_actions, read_workflows
+    from gregale.language.read import read_workbook_document
+
     try:
         text = file.read_bytes()
     except OSError as e:

@@ -1,17 +1,72 @@
-"""`gregale`: commands, each in a file of its own."""
+"""`gregale`: commands, each in a file of its own, which is loaded when its command is used."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_command
 
 from gregale import __version__
-from gregale.cli import documents, graph, rehearse, run, serve, token
-from gregale.cli.remote import definitions, runtime, triggers
+
+_COMMANDS = {
+    "run": "run:run",
+    "validate": "documents:validate",
+    "schema": "documents:schema",
+    "eval": "documents:evaluate",
+    "graph": "graph:graph",
+    "test": "rehearse:test",
+    "serve": "serve:serve",
+    "token": "token:token",
+    "workflow": "remote.definitions:workflow",
+    "workbook": "remote.definitions:workbook",
+    "action": "remote.definitions:action",
+    "env": "remote.definitions:env",
+    "execution": "remote.runtime:execution",
+    "task": "remote.runtime:task",
+    "action-execution": "remote.runtime:action_execution",
+    "events": "remote.runtime:events",
+    "cron": "remote.triggers:cron",
+    "event-trigger": "remote.triggers:event_trigger",
+    "notification": "remote.triggers:notification",
+}
+
+
+class _Lazy(TyperGroup):
+    """A command's module is loaded when the command is used, or help for all of them is asked for."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        del ctx
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        del ctx
+        if cmd_name not in _COMMANDS:
+            return None
+        if cmd_name not in self.commands:
+            self.commands[cmd_name] = _loaded(cmd_name)
+        return self.commands[cmd_name]
+
+
+def _loaded(name: str) -> Any:
+    module, _, attribute = _COMMANDS[name].partition(":")
+    found = getattr(import_module(f"gregale.cli.{module}"), attribute)
+    if not isinstance(found, typer.Typer):
+        alone = typer.Typer(rich_markup_mode="rich", pretty_exceptions_enable=False, add_completion=False)
+        alone.command(name, context_settings={"help_option_names": ["-h", "--help"]})(found)
+        found = alone
+    command = get_command(found)
+    command.name = name
+    if module.startswith("remote."):
+        command.rich_help_panel = "Of a server"  # type: ignore[attr-defined]
+    return command
+
 
 app = typer.Typer(
     name="gregale",
+    cls=_Lazy,
     help="Workflows that finish: run, check, test and serve them.\n\nStart with: gregale run examples/backup.yaml",
     no_args_is_help=True,
     rich_markup_mode="rich",
@@ -33,29 +88,6 @@ def _root(
     ] = False,
 ) -> None:
     del version
-
-
-app.command("run")(run.run)
-app.command("validate")(documents.validate)
-app.command("schema")(documents.schema)
-app.command("eval")(documents.evaluate)
-app.command("graph")(graph.graph)
-app.command("test")(rehearse.test)
-app.command("serve")(serve.serve)
-app.command("token")(token.token)
-
-_SERVER = "Of a server"
-app.add_typer(definitions.workflow, name="workflow", rich_help_panel=_SERVER)
-app.add_typer(definitions.workbook, name="workbook", rich_help_panel=_SERVER)
-app.add_typer(definitions.action, name="action", rich_help_panel=_SERVER)
-app.add_typer(definitions.env, name="env", rich_help_panel=_SERVER)
-app.add_typer(runtime.execution, name="execution", rich_help_panel=_SERVER)
-app.add_typer(runtime.task, name="task", rich_help_panel=_SERVER)
-app.add_typer(runtime.action_execution, name="action-execution", rich_help_panel=_SERVER)
-app.add_typer(triggers.cron, name="cron", rich_help_panel=_SERVER)
-app.add_typer(triggers.event_trigger, name="event-trigger", rich_help_panel=_SERVER)
-app.add_typer(triggers.notification, name="notification", rich_help_panel=_SERVER)
-runtime.events_command(app)
 
 
 def main() -> None:

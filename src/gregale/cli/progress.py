@@ -14,19 +14,9 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from gregale.cli.styles import STYLES
 from gregale.core import Execution, Task, Work
 
-STYLES = {
-    "SUCCESS": "green",
-    "ERROR": "bold red",
-    "CANCELLED": "magenta",
-    "SKIPPED": "yellow",
-    "RUNNING": "cyan",
-    "DELAYED": "blue",
-    "PAUSED": "yellow",
-    "WAITING": "dim",
-    "IDLE": "dim",
-}
 _MOST_ROWS = 40
 
 

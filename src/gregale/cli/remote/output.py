@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gregale.cli.progress import STYLES
+from gregale.cli.styles import STYLES
 
 _WIDE = 1000
 """Columns where nobody looks: what reads a pipe wants each record on a line."""

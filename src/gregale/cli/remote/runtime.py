@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
+import msgspec
 import typer
 
 from gregale.cli.load import map_file, pairs
@@ -17,6 +18,7 @@ from gregale.client import Client, api
 execution = group("Executions of workflows on a server.")
 task = group("Tasks of executions on a server.")
 action_execution = group("What executors have run on a server.")
+events = group("")
 
 Id = Annotated[str, typer.Argument(help="The id.")]
 Ids = Annotated[list[str], typer.Argument(help="Ids.")]
@@ -242,28 +244,25 @@ def complete(
     out.one(client(api.complete_action(action_id, state.upper(), pairs(output or [], "--output"))))
 
 
-def events_command(app: typer.Typer) -> None:
-    @remote(app, "events")
-    def events(
-        client: Client,
-        out: Output,
-        execution: Annotated[str | None, typer.Option(help="Of this execution and all below it.")] = None,
-        workflow: Annotated[str | None, typer.Option(help="Of this workflow.")] = None,
-        after: Annotated[str | None, typer.Option(help="Begin after this event; 0 is the oldest kept.")] = None,
-    ) -> None:
-        """Print what happens on a server, as it happens, until Ctrl-C.
+@remote(events, "events")
+def follow_events(
+    client: Client,
+    out: Output,
+    execution: Annotated[str | None, typer.Option(help="Of this execution and all below it.")] = None,
+    workflow: Annotated[str | None, typer.Option(help="Of this workflow.")] = None,
+    after: Annotated[str | None, typer.Option(help="Begin after this event; 0 is the oldest kept.")] = None,
+) -> None:
+    """Print what happens on a server, as it happens, until Ctrl-C.
 
-        Example: gregale events --workflow deploy
-        """
-        import msgspec
-
-        try:
-            for change in client.events(execution=execution, workflow=workflow, after=after):
-                if out.as_json:
-                    typer.echo(msgspec.json.encode(change).decode())
-                else:
-                    typer.echo(
-                        f"{change.at} {change.state:<9} {change.kind} {change.workflow_name}/{change.name} {change.id}"
-                    )
-        except KeyboardInterrupt:
-            raise typer.Exit(130) from None
+    Example: gregale events --workflow deploy
+    """
+    try:
+        for change in client.events(execution=execution, workflow=workflow, after=after):
+            if out.as_json:
+                typer.echo(msgspec.json.encode(change).decode())
+            else:
+                typer.echo(
+                    f"{change.at} {change.state:<9} {change.kind} {change.workflow_name}/{change.name} {change.id}"
+                )
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None

@@ -12,8 +12,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from gregale.cli.progress import STYLES
 from gregale.cli.remote.output import Output
+from gregale.cli.styles import STYLES
 from gregale.client import Client, Execution, Happening, api
 
 _MOST_ROWS = 40
