@@ -33,6 +33,16 @@ async def test_links_follow_a_proxy_only_when_it_is_believed(api: Api, serve: Se
     assert page["next"].startswith("https://cloud.example/workflowv2/v2/workflows?")
 
 
+async def test_the_usual_prefix_and_health_checks(api: Api, serve: Serve) -> None:
+    assert (await api("GET", "/workflowv2/v2/", 200))["uri"] == "http://host/workflowv2/v2"
+    assert (await api("GET", "/workflowv2/v2/workflows/", 200))["workflows"]
+    assert (await api("GET", "/workflowv2/", 200))["versions"][0]["links"][0]["href"] == "http://host/workflowv2/v2"
+    assert await api("GET", "/healthz", 200) == {"status": "ok"}
+    await api("GET", "/healthcheck", 404)
+    told: Api = await serve(ServiceSettings(api=ApiSettings(healthcheck=True, auth=AuthSettings(mode="tokens"))))
+    assert await told("GET", "/healthcheck", 200) == {"status": "ok"}
+
+
 async def test_information_is_what_the_operator_wrote(tmp_path: Path, api: Api, serve: Serve) -> None:
     assert (await api("GET", "/info", 400))["faultstring"] == "Info endpoint disabled."
     file = tmp_path / "info.json"

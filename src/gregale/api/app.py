@@ -55,6 +55,7 @@ _MODULES = (
 )
 ENDPOINTS: tuple[Endpoint, ...] = tuple(e for module in _MODULES for e in module.api.all)
 
+_PREFIX = "/workflowv2"
 Asgi = Callable[..., Awaitable[None]]
 
 
@@ -145,7 +146,9 @@ class _Tolerance:
             await self._app(scope, receive, send)
             return
         path = str(scope["path"])
-        if path.endswith("/") and path not in ("/", "/v2/"):
+        if path.startswith(f"{_PREFIX}/"):  # where OpenStack's own deployments put this API
+            scope["root_path"] = _PREFIX
+        if path.endswith("/") and path.removeprefix(_PREFIX) not in ("/", "/v2/"):
             scope["path"] = path.rstrip("/") or "/"
         response = self._refused(scope)
         if response is not None:

@@ -12,7 +12,7 @@ from starlette.responses import RedirectResponse, Response
 from gregale.api.call import Call
 from gregale.api.endpoint import Endpoints
 from gregale.api.wire import base_url
-from gregale.core import InvalidInput, WorkflowError
+from gregale.core import InvalidInput, NotFound, WorkflowError
 from gregale.store.ownership import change_number
 
 api = Endpoints("service")
@@ -46,6 +46,14 @@ async def health(call: Call) -> dict[str, Any]:
     """200 while the database answers."""
     await call.read(change_number)
     return {"status": "ok"}
+
+
+@api("GET", "/healthcheck", open=True, lenient=True, reply={"type": "object"})
+async def healthcheck(call: Call) -> dict[str, Any]:
+    """The same under the name that other services use, where `api.healthcheck` is on."""
+    if not call.services.settings.healthcheck:
+        raise NotFound("Health is told under /healthz; api.healthcheck is off")
+    return await health(call)
 
 
 @api("GET", "/info", open=True, lenient=True, reply={})

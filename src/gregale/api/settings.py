@@ -12,7 +12,7 @@ from gregale.api.auth.settings import AuthSettings
 class ApiSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`max_limit`: most items of a page. `max_body`: bytes of a request. `max_depth`: levels of nesting in JSON. `rate`: requests per
     second of one project, `burst` of them at once; 0 is no bound. `info_file`: the JSON that /info shows. `trust_proxy`: believe
-    X-Forwarded-Proto, -Host and -Prefix. `validation`: `enabled` lets clients skip the check of a definition."""
+    X-Forwarded-Proto, -Host and -Prefix. `healthcheck`: answer under /healthcheck too. `validation`: `enabled` lets clients skip the check of a definition."""
 
     max_limit: int = 1000
     max_body: int = 16 * 1024 * 1024
@@ -23,6 +23,7 @@ class ApiSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     validation: Literal["mandatory", "enabled", "disabled"] = "mandatory"
     info_file: str | None = None
     trust_proxy: bool = False
+    healthcheck: bool = False
     cors_origins: tuple[str, ...] = ()
     auth: AuthSettings = AuthSettings()
 

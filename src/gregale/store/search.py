@@ -22,10 +22,17 @@ def one(connection: Connection, resource: Resource, key: str, names: Sequence[st
     return found
 
 
-def execution(connection: Connection, execution_id: str, viewer: Viewer) -> Any:
-    """Raises NotFound."""
+_LARGE = frozenset(("input", "params", "context", "backlog", "output", "published", "progress", "base"))
+
+
+def _small(table: sa.Table, more: Sequence[str]) -> list[Any]:
+    return [c for c in table.c if c.name not in _LARGE or c.name in more]
+
+
+def execution(connection: Connection, execution_id: str, viewer: Viewer, *more: str) -> Any:
+    """Without its large columns, but for those named. Raises NotFound."""
     found = connection.execute(
-        sa.select(executions).where(executions.c.id == execution_id, viewer.own(executions))
+        sa.select(*_small(executions, more)).where(executions.c.id == execution_id, viewer.own(executions))
     ).first()
     if found is None:
         raise NotFound(f"WorkflowExecution not found [id={execution_id}]")
@@ -33,9 +40,9 @@ def execution(connection: Connection, execution_id: str, viewer: Viewer) -> Any:
 
 
 def task(connection: Connection, task_id: str, viewer: Viewer) -> Any:
-    """With the spec that its execution runs. Raises NotFound."""
+    """With the spec that its execution runs, without its large columns. Raises NotFound."""
     found = connection.execute(
-        sa.select(tasks, executions.c.workflow_name, executions.c.spec_hash)
+        sa.select(*_small(tasks, ()), executions.c.workflow_name, executions.c.spec_hash)
         .join(executions, executions.c.id == tasks.c.execution_id)
         .where(tasks.c.id == task_id, viewer.own(tasks))
     ).first()
@@ -48,22 +55,11 @@ def action_execution(connection: Connection, action_id: str, viewer: Viewer) -> 
     """Raises NotFound."""
     table = action_executions
     found = connection.execute(
-        sa.select(table).where(table.c.id == action_id, table.c.kind == "ACTION", viewer.own(table))
+        sa.select(*_small(table, ())).where(table.c.id == action_id, table.c.kind == "ACTION", viewer.own(table))
     ).first()
     if found is None:
         raise NotFound(f"ActionExecution not found [id={action_id}]")
     return found
-
-
-def children(connection: Connection, task_id: str) -> list[Any]:
-    """What a task has run, in order."""
-    mine = sa.select(action_executions).where(action_executions.c.task_id == task_id)
-    return list(connection.execute(mine.order_by(action_executions.c.seq)).all())
-
-
-def exists(connection: Connection, execution_id: str) -> bool:
-    """Whether any project has an execution of that id."""
-    return connection.execute(sa.select(executions.c.id).where(executions.c.id == execution_id)).first() is not None
 
 
 def describe(connection: Connection, execution_id: str, description: str) -> None:

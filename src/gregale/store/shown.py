@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from gregale.store import rows
-from gregale.store.schema import action_executions, tasks
+from gregale.store.schema import action_executions, executions, tasks
 
 
 def runtime_context(progress: str) -> dict[str, Any]:
@@ -39,6 +39,16 @@ def results(connection: Connection, task_ids: Sequence[str]) -> dict[str, Any]:
             if rows.progress_of(progress).items is not None:
                 items.add(task_id)
     return {task_id: _result(found, task_id in items) for task_id, found in children.items()}
+
+
+def global_values(connection: Connection, execution_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """What executions hold for all of their tasks: vars and global publishes."""
+    found: dict[str, dict[str, Any]] = {}
+    for start in range(0, len(execution_ids), 500):
+        chunk = executions.c.id.in_(execution_ids[start : start + 500])
+        for key, context in connection.execute(sa.select(executions.c.id, executions.c.context).where(chunk)):
+            found[key] = rows.decode(context)
+    return found
 
 
 def _result(accepted: list[Any], with_items: bool) -> Any:

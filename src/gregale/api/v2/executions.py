@@ -139,7 +139,7 @@ async def start(call: Call) -> dict[str, Any]:
     description = body.description or ""
     identifier, namespace = body.workflow_id or body.workflow_name, body.workflow_namespace
     if body.source_execution_id:
-        old = await call.read(search.execution, body.source_execution_id, call.viewer)
+        old = await call.read(search.execution, body.source_execution_id, call.viewer, "input", "params")
         if not identifier:
             identifier = old.workflow_id
             namespace = old.namespace if namespace is None else namespace

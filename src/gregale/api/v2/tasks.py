@@ -12,11 +12,11 @@ from gregale.api.call import Call
 from gregale.api.endpoint import Endpoints, Listing
 from gregale.api.wire import Encoded, encoded, listing, record
 from gregale.core import InvalidInput, Rerun, Skip, WorkflowError
-from gregale.store import rows, search
+from gregale.store import search
 from gregale.store.attributes import Attribute, Resource
 from gregale.store.load import spec_of
 from gregale.store.schema import executions, specs, tasks
-from gregale.store.shown import results, runtime_context
+from gregale.store.shown import global_values, results, runtime_context
 
 _c, _e = tasks.c, executions.c
 
@@ -25,10 +25,10 @@ def _runtime_context(row: Any) -> str:
     return encoded(runtime_context(row.progress))
 
 
-def _published_global(row: Any) -> str | None:
+def _published_global(row: Any) -> Any:
+    """Names of what the task publishes globally, by its state; `_completed` puts the values in their place."""
     names = spec_of(row.spec_hash, row.body).tasks[row.name].publishing(row.state).globals
-    context = rows.decode(row.context) if names else {}
-    return encoded({n: context[n] for n in names if n in context}) if names else None
+    return (row.workflow_execution_id, tuple(names)) if names else None
 
 
 BODY = sa.select(specs.c.body).where(specs.c.hash == _e.spec_hash).scalar_subquery().label("body")
@@ -63,13 +63,13 @@ TASK = Resource(
             "object",
             None,
             _published_global,
-            (_c.name, _c.state, _e.context, _e.spec_hash, BODY),
+            (_c.name, _c.state, _c.execution_id.label("workflow_execution_id"), _e.spec_hash, BODY),
             listed=False,
         ),
     ),
     extra=secrets.COLUMNS,
 )
-"""`result` is worked out from what the task has run, by `_with_results`."""
+"""`result` is worked out from what the task has run, by `_completed`."""
 
 api = Endpoints("tasks")
 
@@ -100,20 +100,25 @@ class RerunBody(msgspec.Struct, forbid_unknown_fields=True):
     finished_at: Any = None
 
 
-async def _with_results(call: Call, items: list[dict[str, Any]]) -> None:
-    """Fill in results. A published value that is not there is not shown."""
+async def _completed(call: Call, items: list[dict[str, Any]]) -> None:
+    """Fill in what is not in the task's own row: its result, and global publishes, which are absent where there are none."""
     if items and "result" in items[0]:
         found = await call.read(results, [item["id"] for item in items])
         for item in items:
             item["result"] = encoded(found[item["id"]])
+    publishing = {item["published_global"][0] for item in items if item.get("published_global")}
+    values = await call.read(global_values, sorted(publishing)) if publishing else {}
     for item in items:
-        if item.get("published_global", "") is None:
-            del item["published_global"]
+        if item.get("published_global"):
+            key, names = item["published_global"]
+            item["published_global"] = encoded({n: values[key][n] for n in names if n in values[key]})
+        else:
+            item.pop("published_global", None)
 
 
 async def _one(call: Call, task_id: str) -> dict[str, Any]:
     shown = await record(call, TASK, task_id, call.viewer.own(tasks))
-    await _with_results(call, [shown])
+    await _completed(call, [shown])
     return shown
 
 
@@ -142,7 +147,7 @@ async def page_of(call: Call, execution_id: str | None) -> dict[str, Any]:
         return item
 
     page = await listing(call, TASK, call.viewer.own(tasks), within=within, finish=finish)
-    await _with_results(call, page["tasks"])
+    await _completed(call, page["tasks"])
     page["tasks"] = [secrets.masked(found[item["id"]], item) for item in page["tasks"]]
     return page
 
