@@ -109,10 +109,10 @@ def expired(
 
 
 def prune_events(connection: Connection, before: float, most: int = 5000) -> int:
-    """Forget old entries of the stream, in bounded steps; gives how many."""
-    found = list(
-        connection.scalars(sa.select(events.c.seq).where(events.c.at < before).order_by(events.c.seq).limit(most))
-    )
+    """Forget old entries of the stream, in bounded steps; gives how many. The newest stays: it tells a reader what it missed."""
+    newest = connection.scalar(sa.select(sa.func.max(events.c.seq)))
+    old = sa.select(events.c.seq).where(events.c.at < before, events.c.seq < newest)
+    found = list(connection.scalars(old.order_by(events.c.seq).limit(most))) if newest else []
     if found:
         connection.execute(events.delete().where(events.c.seq <= found[-1], events.c.at < before))
     return len(found)

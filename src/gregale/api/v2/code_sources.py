@@ -78,6 +78,7 @@ class DynamicActionBody(msgspec.Struct, forbid_unknown_fields=True):
     "/v2/code_sources",
     rule="code_sources:create",
     query=("name", "scope", "namespace"),
+    lenient=True,
     body="text",
     reply=CODE_SOURCE,
 )
@@ -95,6 +96,7 @@ async def create_source(call: Call) -> dict[str, Any]:
     *_PATHS,
     rule="code_sources:update",
     query=("identifier", "scope", "namespace"),
+    lenient=True,
     body="text",
     reply=CODE_SOURCE,
 )
