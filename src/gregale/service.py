@@ -9,7 +9,7 @@ import uuid
 from contextlib import AbstractAsyncContextManager
 from importlib.resources import files
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from starlette.applications import Starlette
@@ -34,7 +34,7 @@ class ServiceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`database`: an SQLAlchemy URL; `sqlite://` keeps everything in memory. `durability`: "full" or "normal"."""
 
     database: str = "sqlite://"
-    durability: str = "full"
+    durability: Literal["full", "normal"] = "full"
     name: str = ""
     engine: EngineSettings = EngineSettings()
     executor: ExecutorSettings = ExecutorSettings()
@@ -65,8 +65,7 @@ class Service(AbstractAsyncContextManager["Service"]):
         self._since = time.time()
         self._authenticator: Authenticator | None = None
         self.registry = Registry(self.settings.actions, actions)
-        durability = "normal" if self.settings.durability == "normal" else "full"
-        self.database = Database(self.settings.database, durability)  # type: ignore[arg-type]
+        self.database = Database(self.settings.database, self.settings.durability)
         self.bus = LocalBus(time.time)
         self.engine = Engine(self.database, self.bus, self.registry.info, time.time, new_id, self.settings.engine)
 

@@ -199,10 +199,12 @@ def test_a_token_is_printed_once_and_known_to_the_server_by_its_hash(tmp_path: P
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("nonsense = 1", "unknown field `nonsense`"),
-        ("[api]\nmax_limit = 'x'", "Expected `int`, got `str` - at `$.api.max_limit`"),
-        ("[api]\nmax_limit = 0", "max_limit must be at least 1"),
-        ("[engine.expiration]\nignored_states = ['RUNNING']", "only SUCCESS, ERROR and CANCELLED"),
+        ("nonsense = 1", "there is no setting 'nonsense'"),
+        ("[api.auth]\nmoed = 1", "there is no setting 'api.auth.moed'"),
+        ("[api]\nmax_limit = 'x'", "api.max_limit = 'x'"),
+        ("[api]\nmax_limit = 0", "Expected `int` >= 1"),
+        ("[engine.expiration]\nignored_states = ['RUNNING']", "engine.expiration.ignored_states = ['RUNNING']"),
+        ("[engine.expiration]\nolder_than_minutes = 0", "Expected `int` >= 1"),
         ("[api.auth]\nmode = 'magic'", "magic"),
         ("[api.auth]\nmode = 'keystone'", "no section auth.keystone"),
         ("[api", "gregale.toml"),
@@ -240,3 +242,27 @@ def test_the_client_tries_again_where_that_is_safe(monkeypatch: pytest.MonkeyPat
         with pytest.raises(ApiError) as refused:
             client(api.workflows())
         assert (refused.value.status, refused.value.message) == (503, "away")
+
+
+def test_every_setting_is_shown_with_its_origin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "gregale.toml"
+    file.write_text(
+        '[api]\nrate = 5.0\nburst = 7\n[api.auth.keystone]\nauth_url = "u"\nusername = "n"\npassword = "hush"\n'
+    )
+    monkeypatch.setenv("GREGALE__API__BURST", "8")
+    monkeypatch.setenv("GREGALE__EXECUTOR__CONCURRENCY", "9")
+    options = ("-c", str(file), "--set", "executor.concurrency=10", "--set", "name=here")
+    found = {row["key"]: (row["value"], row["origin"]) for row in json.loads(run("config", "show", *options, "--json"))}
+    assert found["api.rate"] == (5.0, str(file))
+    assert found["api.burst"] == (8, "environment GREGALE__API__BURST")
+    assert found["executor.concurrency"] == (10, "flag --set executor.concurrency=10")
+    assert found["name"] == ("here", "flag --set name=here")
+    assert found["api.max_limit"] == (1000, "default")
+    assert found["api.auth.keystone.password"] == ("***", str(file))
+    assert "hush" not in run("config", "show", *options)
+    changed = run("config", "show", *options, "--changed")
+    assert ("api.rate" in changed, "max_limit" in changed) == (True, False)
+    monkeypatch.setenv("GREGALE__API__BURST", "0")
+    refused = run("config", "show", code=2)
+    assert "api.burst = 0 (environment GREGALE__API__BURST): Expected `int` >= 1" in refused
+    assert "write key=value" in run("config", "show", "--set", "x", code=2)

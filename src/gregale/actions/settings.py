@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
+from msgspec import Meta
 
 
 class HttpSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -10,8 +13,8 @@ class HttpSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     allowed_hosts: tuple[str, ...] = ()
     denied_cidrs: tuple[str, ...] = ("127.0.0.0/8", "::1/128", "169.254.0.0/16", "fe80::/10")
-    default_timeout: float = 60.0
-    max_response_bytes: int = 5 * 1024 * 1024
+    default_timeout: Annotated[float, Meta(gt=0)] = 60.0
+    max_response_bytes: Annotated[int, Meta(ge=1)] = 5 * 1024 * 1024
 
 
 class CommandSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -19,7 +22,7 @@ class CommandSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     enabled: bool = False
     executors: tuple[str, ...] = ()
-    max_output_bytes: int = 1024 * 1024
+    max_output_bytes: Annotated[int, Meta(ge=1)] = 1024 * 1024
 
 
 class ActionSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
 from gregale.api.auth.settings import AuthSettings
 
@@ -14,11 +15,11 @@ class ApiSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     second of one project, `burst` of them at once; 0 is no bound. `info_file`: the JSON that /info shows. `trust_proxy`: believe
     X-Forwarded-Proto, -Host and -Prefix. `healthcheck`: answer under /healthcheck too. `validation`: `enabled` lets clients skip the check of a definition."""
 
-    max_limit: int = 1000
-    max_body: int = 16 * 1024 * 1024
-    max_depth: int = 100
-    rate: float = 0.0
-    burst: int = 100
+    max_limit: Annotated[int, Meta(ge=1)] = 1000
+    max_body: Annotated[int, Meta(ge=1)] = 16 * 1024 * 1024
+    max_depth: Annotated[int, Meta(ge=1)] = 100
+    rate: Annotated[float, Meta(ge=0)] = 0.0
+    burst: Annotated[int, Meta(ge=1)] = 100
     allow_action_execution_deletion: bool = False
     validation: Literal["mandatory", "enabled", "disabled"] = "mandatory"
     info_file: str | None = None
@@ -26,8 +27,3 @@ class ApiSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     healthcheck: bool = False
     cors_origins: tuple[str, ...] = ()
     auth: AuthSettings = AuthSettings()
-
-    def __post_init__(self) -> None:
-        for name in ("max_limit", "max_body", "max_depth", "burst"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1")

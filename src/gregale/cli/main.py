@@ -20,6 +20,7 @@ _COMMANDS = {
     "test": "rehearse:test",
     "serve": "serve:serve",
     "token": "token:token",
+    "config": "config:config",
     "workflow": "remote.definitions:workflow",
     "workbook": "remote.definitions:workbook",
     "action": "remote.definitions:action",

@@ -17,7 +17,7 @@ import uvicorn
 
 from gregale.actions import CommandSettings
 from gregale.api.auth import BadPolicy
-from gregale.cli.settings import from_file
+from gregale.cli.settings import load
 from gregale.service import Service, ServiceSettings
 from gregale.store import StoreError
 
@@ -41,6 +41,10 @@ def serve(
     command_on: Annotated[
         list[str] | None, typer.Option(help="Only executors of these names may run gregale.command.")
     ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Any other setting: key=value, as in --set api.rate=50. Repeatable."),
+    ] = None,
     name: Annotated[str, typer.Option(help="This process's name, for 'target'; the host's name by default.")] = "",
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "warning",
 ) -> None:
@@ -54,7 +58,7 @@ def serve(
         typer.echo(f"error: --durability is full or normal, not {durability}", err=True)
         raise typer.Exit(2)
     logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    settings = _with_flags(from_file(config), database, durability, name, allow_command, command_on)
+    settings = _with_flags(load(config, set_).settings, database, durability, name, allow_command, command_on)
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(_serve(settings, host, port))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -18,7 +18,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`field_limit_kb`: size of one input, output, params or published value (spec 4.8), -1 for none.
     `deep_merge`: upstream's `merge_strategy: merge`."""
 
-    field_limit_kb: int = 1024
+    field_limit_kb: Annotated[int, msgspec.Meta(ge=-1)] = 1024
     deep_merge: bool = False
 
 

@@ -6,8 +6,10 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 from gregale.actions import ActionContext, Registry, Result
 from gregale.bus import ActionFinished, Bus, Delivery, RunActionMessage, Unreadable, decode, encode
@@ -24,11 +26,11 @@ class ExecutorSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`concurrency`: actions at a time. In seconds: `heartbeat_every`; `grace` for running actions when stopping; `settled`, how
     long after its end a request for an action counts as a repetition and not as the sweep's word that its result was lost."""
 
-    concurrency: int = 256
-    heartbeat_every: float = 5.0
-    grace: float = 30.0
-    settled: float = 5.0
-    batch: int = 256
+    concurrency: Annotated[int, Meta(ge=1)] = 256
+    heartbeat_every: Annotated[float, Meta(gt=0)] = 5.0
+    grace: Annotated[float, Meta(ge=0)] = 30.0
+    settled: Annotated[float, Meta(ge=0)] = 5.0
+    batch: Annotated[int, Meta(ge=1)] = 256
 
 
 class Executor:
