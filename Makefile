@@ -16,9 +16,10 @@ $(READY): pyproject.toml constraints.txt scripts/setup.sh
 demo: $(READY)  ## Serve Gregale in one process, run a real workflow on it, show its progress and result
 	@$(BIN)/python scripts/demo.py
 
-test: $(READY)  ## Run every test, the fast ones first
+test: $(READY)  ## Install the servers that tests use, and run every test, the fast ones first
+	@sh scripts/servers.sh
 	$(BIN)/python -m pytest tests/core tests/language tests/expressions -n 2
-	$(BIN)/python -m pytest tests --ignore tests/core --ignore tests/language --ignore tests/expressions -n 2
+	$(BIN)/python -m pytest tests --ignore tests/core --ignore tests/language --ignore tests/expressions -n 2 --dist loadgroup
 	$(BIN)/gregale test examples/*_test.yaml
 
 check: $(READY)  ## ruff, mypy, import-linter

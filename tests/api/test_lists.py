@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from tests.api.conftest import ADMIN, Api
+from gregale.service import ServiceSettings
+from tests.api.conftest import ADMIN, Api, serving
 
 MANY = 25
+
+
+@pytest.fixture
+async def api(any_database: str) -> AsyncIterator[Api]:
+    """Lists are where databases differ most: in how they sort nulls, compare texts and read JSON."""
+    async with serving(ServiceSettings(database=any_database)) as made:
+        yield made
 
 
 async def fill(api: Api, collection: str) -> None:

@@ -215,3 +215,21 @@ def test_serve_refuses_a_file_that_is_in_use(tmp_path: Path) -> None:
     finally:
         server.stop()
     assert server.process.returncode in (0, -15)
+
+
+def test_serving_on_a_database_server_goes_on_after_a_kill(any_database: str, tmp_path: Path) -> None:
+    from tests.served import Served
+
+    flow = "version: '2.0'\nask: {tasks: {t: {action: std.async_noop, on-success: u}, u: {action: std.noop}}}\n"
+    first = Served(tmp_path, "--database", any_database)
+    assert first.http.post("/workflows", content=flow).status_code == 201
+    key = first.http.post("/executions", json={"workflow_name": "ask"}).json()["id"]
+    deadline = time.monotonic() + 20
+    while not (found := first.get("/action_executions", state="RUNNING")["action_executions"]):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    first.kill()
+    second = Served(tmp_path, "--database", any_database)
+    assert second.http.put(f"/action_executions/{found[0]['id']}", json={"state": "SUCCESS"}).status_code == 200
+    assert second.wait(key)["state"] == "SUCCESS"
+    second.stop()

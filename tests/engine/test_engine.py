@@ -66,8 +66,8 @@ async def finished(service: Service, execution_id: str, seconds: float = 20.0) -
     return result
 
 
-async def test_many_executions_of_all_kinds_end_right() -> None:
-    async with Service() as service:
+async def test_many_executions_of_all_kinds_end_right(any_database: str) -> None:
+    async with Service(ServiceSettings(database=any_database)) as service:
         await upload(
             service,
             """
@@ -90,8 +90,8 @@ sub: {input: [n], output: {v: <% $.n * 2 %>}, tasks: {t: {action: std.noop}}}
         assert service.engine.swaps_lost == 0
 
 
-async def test_starting_with_a_known_id_gives_the_execution_that_has_it() -> None:
-    async with Service() as service:
+async def test_starting_with_a_known_id_gives_the_execution_that_has_it(any_database: str) -> None:
+    async with Service(ServiceSettings(database=any_database)) as service:
         await upload(service, "wf: {tasks: {a: {action: std.noop}}}")
         made = await asyncio.gather(*(start(service, execution_id="same") for _ in range(5)))
         assert set(made) == {"same"}
@@ -99,8 +99,8 @@ async def test_starting_with_a_known_id_gives_the_execution_that_has_it() -> Non
         assert await start(service, execution_id="same") == "same"
 
 
-async def test_commands_answer_with_the_new_state_or_refuse() -> None:
-    async with Service() as service:
+async def test_commands_answer_with_the_new_state_or_refuse(any_database: str) -> None:
+    async with Service(ServiceSettings(database=any_database)) as service:
         await upload(service, "wf: {tasks: {a: {action: std.async_noop}}}")
         execution_id = await start(service)
         await until(lambda: service.engine.cache.executions[execution_id].children)  # type: ignore[union-attr]
@@ -141,14 +141,14 @@ async def test_lost_messages_of_each_kind_are_found_by_the_sweep() -> None:
             assert sum(service.engine.sweeper.found.values()) >= 1
 
 
-async def test_repeated_and_late_messages_change_nothing() -> None:
+async def test_repeated_and_late_messages_change_nothing(any_database: str) -> None:
     calls: list[int] = []
 
     @action("count")
     async def count() -> None:
         calls.append(1)
 
-    async with Service(actions=(from_function(count),)) as service:
+    async with Service(ServiceSettings(database=any_database), actions=(from_function(count),)) as service:
         original = service.bus.publish
 
         async def twice(queue: str, bodies: Any) -> None:
@@ -160,15 +160,17 @@ async def test_repeated_and_late_messages_change_nothing() -> None:
         assert (found.state, len(calls), len(found.tasks)) == ("SUCCESS", 2, 2)
 
 
-async def test_what_is_no_message_is_buried_with_its_reason() -> None:
-    async with Service() as service:
+async def test_what_is_no_message_is_buried_with_its_reason(any_database: str) -> None:
+    async with Service(ServiceSettings(database=any_database)) as service:
         await service.bus.publish(ENGINE, [b"junk", encode(RunActionMessage("a", None, None, None, "", "x", {}))])
         await service.bus.publish(ACTIONS, [b"junk", encode(StartMessage("e", "e"))])
         await until(lambda: len(service.bus.dead_letters()) == 4)
         assert {d.queue for d in service.bus.dead_letters()} == {ENGINE, ACTIONS}
 
 
-async def test_a_poisoned_execution_is_set_aside_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_poisoned_execution_is_set_aside_and_the_others_go_on(
+    any_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from gregale.core import complete
 
     original = complete.complete_now
@@ -179,7 +181,7 @@ async def test_a_poisoned_execution_is_set_aside_and_the_others_go_on(monkeypatc
         original(work, task, *args, **kwargs)
 
     monkeypatch.setattr(complete, "complete_now", sometimes)
-    async with Service() as service:
+    async with Service(ServiceSettings(database=any_database)) as service:
         await upload(service, "bad: {tasks: {poison: {action: std.noop}}}\ngood: {tasks: {a: {action: std.noop}}}")
         bad, good = await start(service, "bad"), await start(service, "good")
         found = await finished(service, bad)
@@ -189,10 +191,10 @@ async def test_a_poisoned_execution_is_set_aside_and_the_others_go_on(monkeypatc
         assert service.engine.poisoned == 1
 
 
-async def test_a_swap_that_is_lost_is_decided_again_from_the_rows() -> None:
+async def test_a_swap_that_is_lost_is_decided_again_from_the_rows(any_database: str) -> None:
     from gregale.store.schema import executions
 
-    async with Service() as service:
+    async with Service(ServiceSettings(database=any_database)) as service:
         await upload(service, "wf: {tasks: {a: {action: std.async_noop}}}")
         execution_id = await start(service)
         await until(lambda: service.engine.cache.executions[execution_id].children)  # type: ignore[union-attr]
@@ -208,8 +210,8 @@ async def test_a_swap_that_is_lost_is_decided_again_from_the_rows() -> None:
         assert service.engine.swaps_lost == 1
 
 
-async def test_timers_wake_what_is_delayed() -> None:
-    async with Service() as service:
+async def test_timers_wake_what_is_delayed(any_database: str) -> None:
+    async with Service(ServiceSettings(database=any_database)) as service:
         await upload(
             service,
             "wf: {tasks: {a: {action: std.noop, wait-before: 1, on-success: t}, t: {action: std.async_noop, timeout: 1}}}",
@@ -220,8 +222,8 @@ async def test_timers_wake_what_is_delayed() -> None:
         assert by_name["t"].state_info == "Task timed out [timeout(s)=1]."
 
 
-async def test_definitions_that_change_are_seen_by_the_next_call() -> None:
-    async with Service() as service:
+async def test_definitions_that_change_are_seen_by_the_next_call(any_database: str) -> None:
+    async with Service(ServiceSettings(database=any_database)) as service:
         await upload(
             service,
             "wf: {output: {v: <% task(s).result.v %>}, tasks: {s: {workflow: sub}}}\nsub: {output: {v: old}, tasks: {t: {action: std.noop}}}",
@@ -290,7 +292,7 @@ async def test_an_action_whose_executor_died_runs_again_only_when_that_is_safe(t
         assert "redelivered" in (found.state_info or "")
 
 
-async def test_an_action_that_ends_its_task_by_timeout_stops_in_the_executor_too() -> None:
+async def test_an_action_that_ends_its_task_by_timeout_stops_in_the_executor_too(any_database: str) -> None:
     ended = asyncio.Event()
 
     @action("long")
@@ -300,15 +302,15 @@ async def test_an_action_that_ends_its_task_by_timeout_stops_in_the_executor_too
         finally:
             ended.set()
 
-    async with Service(actions=(from_function(long),)) as service:
+    async with Service(ServiceSettings(database=any_database), actions=(from_function(long),)) as service:
         await upload(service, "wf: {tasks: {a: {action: long, timeout: 1}}}")
         found = await finished(service, await start(service))
         assert found.state == "ERROR"
         await asyncio.wait_for(ended.wait(), 10)
 
 
-async def test_target_sends_an_action_to_the_executor_of_that_name() -> None:
-    async with Service(ServiceSettings(name="here")) as service:
+async def test_target_sends_an_action_to_the_executor_of_that_name(any_database: str) -> None:
+    async with Service(ServiceSettings(database=any_database, name="here")) as service:
         await upload(
             service,
             "wf: {tasks: {a: {action: std.noop, target: here}}}\nelse: {tasks: {a: {action: std.noop, target: elsewhere}}}",
@@ -319,14 +321,14 @@ async def test_target_sends_an_action_to_the_executor_of_that_name() -> None:
         assert (await stored(service, other)).state == "RUNNING"
 
 
-async def test_blocking_functions_run_in_threads_and_heartbeats_go_on(tmp_path: Path) -> None:
+async def test_blocking_functions_run_in_threads_and_heartbeats_go_on(any_database: str, tmp_path: Path) -> None:
     from gregale.store.schema import action_executions
 
     def block() -> str:
         time.sleep(0.5)  # the action's own work, in its thread
         return "done"
 
-    settings = ServiceSettings(executor=ExecutorSettings(heartbeat_every=0.05))
+    settings = ServiceSettings(database=any_database, executor=ExecutorSettings(heartbeat_every=0.05))
     async with Service(settings, (from_function(block, "block"),)) as service:
         await upload(service, "wf: {tasks: {a: {action: block}}}")
         execution_id = await start(service)
@@ -340,7 +342,7 @@ async def test_blocking_functions_run_in_threads_and_heartbeats_go_on(tmp_path: 
     del tmp_path
 
 
-async def test_cancelling_a_running_action_stops_it_and_reports_a_cancellation() -> None:
+async def test_cancelling_a_running_action_stops_it_and_reports_a_cancellation(any_database: str) -> None:
     begun, ended = asyncio.Event(), asyncio.Event()
 
     @action("long")
@@ -351,7 +353,7 @@ async def test_cancelling_a_running_action_stops_it_and_reports_a_cancellation()
         finally:
             ended.set()
 
-    async with Service(actions=(from_function(long),)) as service:
+    async with Service(ServiceSettings(database=any_database), actions=(from_function(long),)) as service:
         await upload(service, "wf: {tasks: {a: {action: long}}}")
         execution_id = await start(service)
         await asyncio.wait_for(begun.wait(), 20)
@@ -361,10 +363,10 @@ async def test_cancelling_a_running_action_stops_it_and_reports_a_cancellation()
         assert (found.state, found.state_info, ended.is_set()) == ("CANCELLED", "Cancelled tasks: a", True)
 
 
-async def test_a_description_given_while_it_runs_stays() -> None:
+async def test_a_description_given_while_it_runs_stays(any_database: str) -> None:
     from gregale.store import search
 
-    async with Service() as service:
+    async with Service(ServiceSettings(database=any_database)) as service:
         await upload(service, "wf: {tasks: {a: {action: std.async_noop}}}")
         execution_id = await start(service)
         await service.database.writing(search.describe, execution_id, "mine")
@@ -372,8 +374,8 @@ async def test_a_description_given_while_it_runs_stays() -> None:
         assert (await stored(service, execution_id)).description == "mine"
 
 
-async def test_a_huge_execution_does_not_starve_a_small_one() -> None:
-    async with Service() as service:
+async def test_a_huge_execution_does_not_starve_a_small_one(any_database: str) -> None:
+    async with Service(ServiceSettings(database=any_database)) as service:
         await upload(
             service,
             'big: {tasks: {a: {with-items: "i in <% range(0, 3000) %>", action: std.noop}}}\nsmall: {tasks: {a: {on-success: b}, b: {on-success: c}, c: {action: std.noop}}}',

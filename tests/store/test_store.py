@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,10 +23,11 @@ from tests.play import Play, play
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Database:
-    made = Database(f"sqlite:///{tmp_path}/g.sqlite")
+def database(any_database: str) -> Iterator[Database]:
+    made = Database(any_database)
     upgrade(made)
-    return made
+    yield made
+    made.close()
 
 
 def stored(database: Database, text: str = "wf: {tasks: {a: {action: std.async_noop}}}") -> Play:
@@ -53,7 +55,8 @@ def test_a_database_of_a_newer_version_is_refused(database: Database) -> None:
         upgrade(database)
 
 
-def test_an_sqlite_file_serves_one_process(database: Database) -> None:
+def test_an_sqlite_file_serves_one_process(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path}/g.sqlite")
     database.hold()
     with pytest.raises(StoreError, match="Another Gregale process uses"):
         Database(database.url).hold()

@@ -26,7 +26,10 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8989,
     database: Annotated[
-        Path | None, typer.Option("--database", "-d", help="The SQLite file; gregale.sqlite if nothing names one.")
+        str | None,
+        typer.Option(
+            "--database", "-d", help="An SQLite file (gregale.sqlite), or the URL of a PostgreSQL or MariaDB database."
+        ),
     ] = None,
     durability: Annotated[
         str | None, typer.Option(help="full, or normal: faster, may lose the last second in a power cut.")
@@ -48,7 +51,7 @@ def serve(
     name: Annotated[str, typer.Option(help="This process's name, for 'target'; the host's name by default.")] = "",
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "warning",
 ) -> None:
-    """Serve the REST API v2 with engine and executor in one process on an SQLite file.
+    """Serve the REST API v2 with engine and executor in one process on an SQLite file, or on a database server.
 
     Whatever was running when the process ended, however it ended, goes on at the next start.
 
@@ -69,7 +72,7 @@ def serve(
 
 def _with_flags(
     settings: ServiceSettings,
-    database: Path | None,
+    database: str | None,
     durability: str | None,
     name: str,
     allow_command: bool,
@@ -77,7 +80,8 @@ def _with_flags(
 ) -> ServiceSettings:
     changes: dict[str, Any] = {}
     if database is not None or settings.database == ServiceSettings().database:
-        changes["database"] = f"sqlite:///{(database or Path('gregale.sqlite')).absolute()}"
+        named = database or "gregale.sqlite"
+        changes["database"] = named if "://" in named else f"sqlite:///{Path(named).absolute()}"
     if durability is not None:
         changes["durability"] = durability
     if name:

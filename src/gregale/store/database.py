@@ -30,15 +30,17 @@ class StoreError(Exception):
 class Database:
     """A database and the threads that use it.
 
-    `url`: an SQLAlchemy URL; `sqlite:///file` and `sqlite://` (in memory) here. SQLite has one writer: writes go through one
-    thread. `durability` "normal" may lose the last commits in a power cut, never in a crash of the process; "full" loses none.
+    `url`: an SQLAlchemy URL: `sqlite:///file`, `sqlite://` (in memory), `postgresql+psycopg://…`, `mariadb+pymysql://…`. SQLite
+    has one writer: writes go through one thread. `durability` "normal" may lose the last commits in a power cut, never in a crash
+    of the process; "full" loses none. A server's own settings decide for it.
     """
 
     def __init__(self, url: str = "sqlite://", durability: Durability = "full", readers: int = 4):
         self.url = url
         self.in_memory = url in ("sqlite://", "sqlite:///:memory:")
-        self.engine = _engine(url, self.in_memory, durability)
-        self._writer = ThreadPoolExecutor(1, "store-write")
+        self.engine = _sqlite(url, self.in_memory, durability) if url.startswith("sqlite") else _server(url)
+        self.one_writer = self.engine.dialect.name == "sqlite"
+        self._writer = ThreadPoolExecutor(1 if self.one_writer else readers, "store-write")
         self._readers = self._writer if self.in_memory else ThreadPoolExecutor(readers, "store-read")
         self._lock: Any = None
 
@@ -77,9 +79,20 @@ class Database:
         raise AssertionError("unreachable")
 
     def read(self, run: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run `run(connection, …)` without changing anything."""
-        with self.engine.connect().execution_options(reads=True) as connection:
-            return run(connection, *args, **kwargs)
+        """Run `run(connection, …)` on one snapshot, without changing anything; again where trying again may help."""
+        for attempt in range(_TRIES):
+            try:
+                with self.engine.connect() as plain, plain.execution_options(**self._reading()) as connection:
+                    return run(connection, *args, **kwargs)
+            except DBAPIError as e:
+                if not _transient(e) or attempt == _TRIES - 1:
+                    raise
+                time.sleep(min(0.5, 0.01 * 2**attempt) * (0.5 + random.random()))  # noqa: S311 - jitter
+        raise AssertionError("unreachable")
+
+    def _reading(self) -> dict[str, Any]:
+        """Several statements of one reading have to see the same state of the database."""
+        return {"reads": True} if self.one_writer else {"isolation_level": "REPEATABLE READ"}
 
     async def writing(self, run: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """`write` in the writer's thread."""
@@ -100,36 +113,56 @@ class Database:
 _TRIES = 12
 
 
+_POSTGRESQL = ("40001", "40P01", "55P03", "57P01", "57P02", "57P03", "08000", "08003", "08006")
+"""Serialization failure, deadlock, lock not available, shutdown, crash, starting up, connection lost."""
+_MARIADB = (1020, 1047, 1180, 1205, 1213, 2006, 2013)
+"""Record changed, not yet prepared (Galera), error during commit, lock wait, deadlock, connection lost."""
+
+
 def _transient(error: DBAPIError) -> bool:
+    """Whether the same transaction may well succeed when it is tried again."""
     if error.connection_invalidated:
         return True
-    text = str(error.orig).lower()
+    original: Any = error.orig
+    if getattr(original, "sqlstate", None) is not None:
+        return original.sqlstate in _POSTGRESQL
+    if original is not None and original.args and isinstance(original.args[0], int):
+        return original.args[0] in _MARIADB
+    text = str(original).lower()
     return isinstance(error, OperationalError) and ("locked" in text or "busy" in text)
 
 
-def _engine(url: str, in_memory: bool, durability: Durability) -> Engine:
-    options: dict[str, Any] = {}
+def _server(url: str) -> Engine:
+    """READ COMMITTED for what changes rows: each such statement compares what it changes."""
+    try:
+        engine = sa.create_engine(
+            url, pool_size=16, max_overflow=16, pool_pre_ping=True, isolation_level="READ COMMITTED"
+        )
+    except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ModuleNotFoundError) as e:
+        raise StoreError(f"The database {url.partition('@')[2] or url} cannot be used: {e}") from None
+    if engine.dialect.name not in ("postgresql", "mysql", "mariadb"):
+        raise StoreError(f"Gregale keeps its state on SQLite, PostgreSQL or MariaDB, not on {engine.dialect.name}")
+    return engine
+
+
+def _sqlite(url: str, in_memory: bool, durability: Durability) -> Engine:
+    options: dict[str, Any] = {"connect_args": {"timeout": 30, "check_same_thread": False}}
     if in_memory:
-        options = {"poolclass": StaticPool, "connect_args": {"check_same_thread": False}}
-    elif url.startswith("sqlite"):
-        options = {"connect_args": {"timeout": 30, "check_same_thread": False}}
+        options["poolclass"] = StaticPool
     engine = sa.create_engine(url, **options)
-    if engine.dialect.name == "sqlite":
 
-        @sa.event.listens_for(engine, "connect")
-        def _connected(connection: Any, _: Any) -> None:
-            connection.isolation_level = None  # transactions begin where this file says, not where the driver guesses
-            cursor = connection.cursor()
-            if not in_memory:
-                cursor.execute("PRAGMA journal_mode=WAL")
-            cursor.execute(f"PRAGMA synchronous={'OFF' if in_memory else durability.upper()}")
-            cursor.close()
-            connection.create_function("json_equal", 2, same_json, deterministic=True)
+    @sa.event.listens_for(engine, "connect")
+    def _connected(connection: Any, _: Any) -> None:
+        connection.isolation_level = None  # transactions begin where this file says, not where the driver guesses
+        cursor = connection.cursor()
+        if not in_memory:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute(f"PRAGMA synchronous={'OFF' if in_memory else durability.upper()}")
+        cursor.close()
+        connection.create_function("json_equal", 2, same_json, deterministic=True)
 
-        @sa.event.listens_for(engine, "begin")
-        def _begun(connection: Connection) -> None:
-            connection.exec_driver_sql(
-                "BEGIN" if connection.get_execution_options().get("reads") else "BEGIN IMMEDIATE"
-            )
+    @sa.event.listens_for(engine, "begin")
+    def _begun(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN" if connection.get_execution_options().get("reads") else "BEGIN IMMEDIATE")
 
     return engine

@@ -50,5 +50,7 @@ def upgrade(database: Database) -> None:
     if found is not None and found not in known:
         raise StoreError(f"The database is at revision {found}, which this version does not know: use a newer Gregale.")
     with database.engine.begin() as connection:
+        if connection.dialect.name in ("mysql", "mariadb"):  # names differ by case, and by spaces at their end
+            connection.exec_driver_sql("ALTER DATABASE CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin")
         settings.attributes["connection"] = connection
         command.upgrade(settings, "head")

@@ -10,6 +10,7 @@ revision, so none can appear without it; what a deleted execution leaves is coll
 from __future__ import annotations
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import mysql
 
 metadata = sa.MetaData(
     naming_convention={
@@ -23,8 +24,7 @@ metadata = sa.MetaData(
 ID = sa.String(64)
 NAME = sa.String(255)
 TIME = sa.Double
-JSON = sa.Text(4_294_967_295)
-"""LONGTEXT on MariaDB; the length means nothing elsewhere."""
+JSON = sa.Text().with_variant(mysql.LONGTEXT(), "mysql", "mariadb")
 STATE = sa.String(16)
 
 specs = sa.Table(

@@ -4,11 +4,14 @@ import json
 
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.dialects import mysql
 
 revision = "0002"
 down_revision = "0001"
 branch_labels = None
 depends_on = None
+
+LONG = sa.Text().with_variant(mysql.LONGTEXT(), "mysql", "mariadb")
 
 _WITH_KEYS = ("action_executions", "arrivals", "contexts", "tasks", "timers")
 
@@ -22,11 +25,11 @@ def upgrade() -> None:
             batch.drop_constraint(key["name"] or f"fk_{table}_execution_id", type_="foreignkey")
     with op.batch_alter_table("tasks") as batch:
         batch.add_column(sa.Column("project_id", sa.String(length=255), nullable=True))
-        batch.add_column(sa.Column("tags", sa.Text(length=4294967295), nullable=True))
+        batch.add_column(sa.Column("tags", LONG, nullable=True))
     _fill_tasks(connection)
     with op.batch_alter_table("tasks") as batch:
         batch.alter_column("project_id", existing_type=sa.String(length=255), nullable=False)
-        batch.alter_column("tags", existing_type=sa.Text(length=4294967295), nullable=False)
+        batch.alter_column("tags", existing_type=LONG, nullable=False)
     op.create_table(
         "code_sources",
         sa.Column("id", sa.String(length=64), nullable=False),
@@ -34,8 +37,8 @@ def upgrade() -> None:
         sa.Column("namespace", sa.String(length=255), nullable=False),
         sa.Column("project_id", sa.String(length=255), nullable=False),
         sa.Column("scope", sa.String(length=16), nullable=False),
-        sa.Column("tags", sa.Text(length=4294967295), nullable=False),
-        sa.Column("content", sa.Text(length=4294967295), nullable=False),
+        sa.Column("tags", LONG, nullable=False),
+        sa.Column("content", LONG, nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("created_at", sa.Double(), nullable=False),
         sa.Column("updated_at", sa.Double(), nullable=True),
@@ -50,15 +53,15 @@ def upgrade() -> None:
         sa.Column("scope", sa.String(length=16), nullable=False),
         sa.Column("workflow_id", sa.String(length=64), nullable=False),
         sa.Column("workflow_name", sa.String(length=255), nullable=False),
-        sa.Column("workflow_input", sa.Text(length=4294967295), nullable=False),
-        sa.Column("workflow_params", sa.Text(length=4294967295), nullable=False),
+        sa.Column("workflow_input", LONG, nullable=False),
+        sa.Column("workflow_params", LONG, nullable=False),
         sa.Column("pattern", sa.String(length=128), nullable=True),
         sa.Column("first_execution_time", sa.Double(), nullable=True),
         sa.Column("next_execution_time", sa.Double(), nullable=False),
         sa.Column("remaining_executions", sa.Integer(), nullable=True),
         sa.Column("fingerprint", sa.String(length=64), nullable=True),
-        sa.Column("security", sa.Text(length=4294967295), nullable=True),
-        sa.Column("last_error", sa.Text(length=4294967295), nullable=True),
+        sa.Column("security", LONG, nullable=True),
+        sa.Column("last_error", LONG, nullable=True),
         sa.Column("created_at", sa.Double(), nullable=False),
         sa.Column("updated_at", sa.Double(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_cron_triggers")),
@@ -93,14 +96,14 @@ def upgrade() -> None:
         sa.Column("project_id", sa.String(length=255), nullable=False),
         sa.Column("scope", sa.String(length=16), nullable=False),
         sa.Column("workflow_id", sa.String(length=64), nullable=False),
-        sa.Column("workflow_input", sa.Text(length=4294967295), nullable=False),
-        sa.Column("workflow_params", sa.Text(length=4294967295), nullable=False),
+        sa.Column("workflow_input", LONG, nullable=False),
+        sa.Column("workflow_params", LONG, nullable=False),
         sa.Column("exchange", sa.String(length=255), nullable=False),
         sa.Column("topic", sa.String(length=255), nullable=False),
         sa.Column("event", sa.String(length=255), nullable=False),
         sa.Column("fingerprint", sa.String(length=64), nullable=False),
-        sa.Column("security", sa.Text(length=4294967295), nullable=True),
-        sa.Column("last_error", sa.Text(length=4294967295), nullable=True),
+        sa.Column("security", LONG, nullable=True),
+        sa.Column("last_error", LONG, nullable=True),
         sa.Column("created_at", sa.Double(), nullable=False),
         sa.Column("updated_at", sa.Double(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_event_triggers")),
@@ -116,7 +119,7 @@ def upgrade() -> None:
         sa.Column("root_id", sa.String(length=64), nullable=False),
         sa.Column("execution_id", sa.String(length=64), nullable=False),
         sa.Column("workflow_name", sa.String(length=255), nullable=False),
-        sa.Column("body", sa.Text(length=4294967295), nullable=False),
+        sa.Column("body", LONG, nullable=False),
         sa.PrimaryKeyConstraint("seq", name=op.f("pk_events")),
         sqlite_autoincrement=True,
     )
@@ -141,13 +144,13 @@ def upgrade() -> None:
         sa.Column("root_id", sa.String(length=64), nullable=False),
         sa.Column("project_id", sa.String(length=255), nullable=False),
         sa.Column("event", sa.String(length=32), nullable=False),
-        sa.Column("publisher", sa.Text(length=4294967295), nullable=False),
+        sa.Column("publisher", LONG, nullable=False),
         sa.Column("lane", sa.String(length=64), nullable=False),
-        sa.Column("payload", sa.Text(length=4294967295), nullable=False),
+        sa.Column("payload", LONG, nullable=False),
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("due", sa.Double(), nullable=False),
-        sa.Column("last_error", sa.Text(length=4294967295), nullable=True),
+        sa.Column("last_error", LONG, nullable=True),
         sa.Column("created_at", sa.Double(), nullable=False),
         sa.Column("updated_at", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_notifications")),
@@ -164,7 +167,7 @@ def upgrade() -> None:
     op.create_table(
         "security",
         sa.Column("root_id", sa.String(length=64), nullable=False),
-        sa.Column("credentials", sa.Text(length=4294967295), nullable=False),
+        sa.Column("credentials", LONG, nullable=False),
         sa.PrimaryKeyConstraint("root_id", name=op.f("pk_security")),
     )
     op.create_table(
@@ -192,7 +195,7 @@ def upgrade() -> None:
         ["project_id", "created_at", "id"],
         unique=False,
     )
-    op.add_column("executions", sa.Column("secrets", sa.Text(length=4294967295), nullable=True))
+    op.add_column("executions", sa.Column("secrets", LONG, nullable=True))
     op.drop_index(op.f("ix_executions_workflow_name"), table_name="executions")
     op.create_index(op.f("ix_executions_parent_id"), "executions", ["parent_id"], unique=False)
     op.create_index(

@@ -1,0 +1,8 @@
+"""The lab: real servers as processes of this machine, on free ports of the loopback interface, in folders of their own.
+
+Each is started and stopped by the id of its process, never by name, and is gone when the program that started it is.
+"""
+
+from gregale.lab.servers import LabError, MariaDB, PostgreSQL, Server
+
+__all__ = ["LabError", "MariaDB", "PostgreSQL", "Server"]

@@ -1,0 +1,247 @@
+"""PostgreSQL and MariaDB from Debian's packages. Neither runs as root, so root starts them as the user of their package."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import uuid
+import weakref
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+
+import sqlalchemy as sa
+
+
+class LabError(Exception):
+    """A server of the lab cannot be started: what is missing, and what to do."""
+
+
+class Server:
+    """One server process. `with PostgreSQL() as server:` starts it and, whatever happens, stops it."""
+
+    name = ""
+    user = ""
+    patience = 60.0
+    """Seconds until it must answer."""
+
+    def __init__(self, folder: Path | None = None):
+        # not below a folder that only root may enter: the server runs as another user
+        self.folder = folder or Path(tempfile.mkdtemp(prefix=f"gregale-{self.name}-", dir="/tmp"))
+        self.port = free_port()
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def prepare(self) -> None:
+        """Make the server's files. Raises LabError."""
+        raise NotImplementedError
+
+    def command(self) -> Sequence[str]:
+        raise NotImplementedError
+
+    def url(self, database: str) -> str:
+        """For `gregale.store.Database`."""
+        raise NotImplementedError
+
+    def start(self) -> None:
+        """Raises LabError."""
+        if not any(self.folder.iterdir()):
+            self._own(self.folder)
+            self.prepare()
+        self.process = self._spawn(self.command())
+        weakref.finalize(self, _end, self.process)
+        deadline = time.monotonic() + self.patience
+        while not self.answers():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise LabError(f"{self.name} did not start; its log:\n{self._log()}")
+            time.sleep(0.05)
+
+    def answers(self) -> bool:
+        """Whether it takes queries."""
+        engine = sa.create_engine(self.url(""), poolclass=sa.pool.NullPool)
+        try:
+            with engine.connect() as connection:
+                connection.execute(sa.text("SELECT 1"))
+        except sa.exc.DBAPIError:
+            return False
+        return True
+
+    def create_database(self) -> str:
+        """A new, empty database; gives its URL."""
+        name = f"g{uuid.uuid4().hex}"
+        engine = sa.create_engine(self.url(""), poolclass=sa.pool.NullPool, isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            connection.execute(sa.text(self.creation(name)))
+        return self.url(name)
+
+    def creation(self, name: str) -> str:
+        return f"CREATE DATABASE {name}"
+
+    def stop(self) -> None:
+        """As an operator would."""
+        self._signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """As if the power were cut off the process."""
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: int) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(number)
+            self.process.wait(60)
+
+    def __enter__(self) -> Server:
+        try:
+            self.start()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    # Processes ------------------------------------------------------------------------------------------------------
+
+    def _own(self, path: Path) -> None:
+        if os.geteuid() == 0:
+            try:
+                found = pwd.getpwnam(self.user)
+            except KeyError:
+                raise LabError(
+                    f"There is no user '{self.user}': install {self.name} (make test does, as root)"
+                ) from None
+            os.chown(path, found.pw_uid, found.pw_gid)
+
+    def _as_user(self, command: Sequence[str]) -> list[str]:
+        if os.geteuid() != 0:
+            return list(command)
+        return ["setpriv", "--reuid", self.user, "--regid", self.user, "--clear-groups", "--", *command]
+
+    def _run(self, *command: str) -> None:
+        """Raises LabError with what it printed."""
+        done = subprocess.run(
+            self._as_user(command),
+            cwd=self.folder,
+            env=self._environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise LabError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
+
+    def _spawn(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
+        with (self.folder / "output.log").open("ab") as log:
+            return subprocess.Popen(
+                self._as_user(command),
+                cwd=self.folder,
+                env=self._environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C is for the program that started it, which then stops it
+            )
+
+    def _environment(self) -> dict[str, str]:
+        return {"HOME": str(self.folder), "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
+
+    def _log(self) -> str:
+        log = self.folder / "output.log"
+        return log.read_text(errors="replace")[-4000:] if log.exists() else ""
+
+
+class PostgreSQL(Server):
+    name = "postgresql"
+    user = "postgres"
+
+    def prepare(self) -> None:
+        initdb = [
+            str(_program("initdb")),
+            "-D",
+            str(self.folder / "data"),
+            "-A",
+            "trust",
+            "-U",
+            "postgres",
+            "-E",
+            "UTF8",
+        ]
+        self._run(*initdb, "--locale=C.UTF-8", "--no-sync")
+
+    def command(self) -> Sequence[str]:
+        options = {
+            "listen_addresses": "127.0.0.1",
+            "port": self.port,
+            "unix_socket_directories": "",
+            "shared_buffers": "128MB",
+            "max_connections": 200,
+            "log_min_messages": "error",
+        }
+        given = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
+        return [str(_program("postgres")), "-D", str(self.folder / "data"), *given]
+
+    def url(self, database: str) -> str:
+        return f"postgresql+psycopg://postgres@127.0.0.1:{self.port}/{database or 'postgres'}"
+
+
+class MariaDB(Server):
+    name = "mariadb"
+    user = "mysql"
+
+    def prepare(self) -> None:
+        (self.folder / "my.cnf").write_text(
+            f"[mariadbd]\ndatadir={self.folder}/data\ntmpdir={self.folder}\nsocket={self.folder}/s.sock\n"
+            f"pid-file={self.folder}/pid\nbind-address=127.0.0.1\nport={self.port}\nskip-name-resolve\n"
+            "performance_schema=OFF\ninnodb_buffer_pool_size=128M\ninnodb_log_file_size=48M\n"
+            "innodb_flush_log_at_trx_commit=1\ninnodb_snapshot_isolation=ON\nmax_allowed_packet=256M\nmax_connections=200\n"
+        )
+        self._run(
+            _found("mariadb-install-db"),
+            f"--defaults-file={self.folder}/my.cnf",
+            "--auth-root-authentication-method=normal",
+            "--skip-test-db",
+        )
+
+    def command(self) -> Sequence[str]:
+        return [_found("mariadbd"), f"--defaults-file={self.folder}/my.cnf"]
+
+    def url(self, database: str) -> str:
+        return f"mariadb+pymysql://root@127.0.0.1:{self.port}/{database or 'mysql'}?charset=utf8mb4"
+
+
+def free_port() -> int:
+    """A port of the loopback interface that nothing listens on just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _program(name: str) -> Path:
+    """A server program of the newest PostgreSQL that is installed. Raises LabError."""
+    found = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), key=lambda p: int(p.parts[-3]))
+    if not found:
+        raise LabError(f"PostgreSQL's '{name}' is not installed: apt-get install postgresql")
+    return found[-1]
+
+
+def _found(name: str) -> str:
+    found = shutil.which(name, path="/usr/sbin:/usr/bin:/sbin:/bin")
+    if found is None:
+        raise LabError(f"'{name}' is not installed: apt-get install mariadb-server")
+    return found
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """The server goes when the program that started it does."""
+    if process.poll() is None:
+        process.kill()
+        process.wait()
