@@ -110,9 +110,9 @@ def expired(
 
 def prune_events(connection: Connection, before: float, most: int = 5000) -> int:
     """Forget old entries of the stream, in bounded steps; gives how many. The newest stays: it tells a reader what it missed."""
-    newest = connection.scalar(sa.select(sa.func.max(events.c.seq)))
+    newest = int(connection.scalar(sa.select(sa.func.max(events.c.seq))) or 0)
     old = sa.select(events.c.seq).where(events.c.at < before, events.c.seq < newest)
-    found = list(connection.scalars(old.order_by(events.c.seq).limit(most))) if newest else []
+    found = list(connection.scalars(old.order_by(events.c.seq).limit(most)))
     if found:
         connection.execute(events.delete().where(events.c.seq <= found[-1], events.c.at < before))
     return len(found)
