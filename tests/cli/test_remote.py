@@ -266,3 +266,17 @@ def test_every_setting_is_shown_with_its_origin(tmp_path: Path, monkeypatch: pyt
     refused = run("config", "show", code=2)
     assert "api.burst = 0 (environment GREGALE__API__BURST): Expected `int` >= 1" in refused
     assert "write key=value" in run("config", "show", "--set", "x", code=2)
+
+
+def test_explain_says_what_an_execution_waits_for() -> None:
+    key = plain("execution", "start", "ask")["id"]
+    deadline = time.monotonic() + 20
+    while "waits for its answer" not in (shown := run("explain", key)):
+        assert time.monotonic() < deadline
+    assert "1 of its 1 tasks have not ended" in shown
+    [task] = plain("task", "list", key)
+    [reason] = plain("explain", task["id"])["reasons"]
+    assert (reason["subject"], reason["state"], reason["waits_for"][0]["name"]) == ("task", "RUNNING", "std.async_noop")
+    run("execution", "cancel", key)
+    assert "It has ended in CANCELLED" in run("explain", key)
+    run("explain", "nope", code=1)

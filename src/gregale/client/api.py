@@ -193,6 +193,11 @@ def report(execution_id: str, max_depth: int = -1, errors_only: bool = False) ->
     return Request("GET", _path("executions", execution_id, "report"), query)
 
 
+def explain(identifier: str, task: bool = False) -> Request[dict[str, Any]]:
+    """Why an execution, or a task, is where it is."""
+    return Request("GET", _path("tasks" if task else "executions", identifier, "explain"))
+
+
 def tasks(execution_id: str | None = None, **query: Any) -> Request[list[Task]]:
     path = "/tasks" if execution_id is None else _path("executions", execution_id, "tasks")
     return _list(Task, path, "tasks", query)
