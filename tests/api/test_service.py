@@ -43,6 +43,27 @@ async def test_the_usual_prefix_and_health_checks(api: Api, serve: Serve) -> Non
     assert await told("GET", "/healthcheck", 200) == {"status": "ok"}
 
 
+async def test_metrics_count_what_happens(api: Api) -> None:
+    def value(text: str, name: str) -> float:
+        return next((float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith(name + " ")), 0.0)
+
+    names = {
+        'gregale_transitions_total{kind="task",state="SUCCESS"}': 1,
+        'gregale_transitions_total{kind="execution",state="SUCCESS"}': 1,
+        'gregale_actions_total{outcome="success"}': 1,
+        'gregale_http_request_seconds_count{method="POST",route="/v2/executions",status="201"}': 1,
+    }
+    before = (await api.client.get("/metrics")).text
+    await api("POST", "/v2/workflows", 201, content=WF)
+    await api.wait((await api.start("quick"))["id"])
+    after = (await api.client.get("/metrics")).text
+    for name, expected in names.items():
+        assert value(after, name) - value(before, name) == expected, name
+    assert value(after, "gregale_commit_seconds_count") > value(before, "gregale_commit_seconds_count")
+    assert value(after, "gregale_actions_running") == 0
+    assert await api("GET", "/readyz", 200) == {"status": "ready"}
+
+
 async def test_information_is_what_the_operator_wrote(tmp_path: Path, api: Api, serve: Serve) -> None:
     assert (await api("GET", "/info", 400))["faultstring"] == "Info endpoint disabled."
     file = tmp_path / "info.json"
@@ -205,7 +226,7 @@ async def test_expiration_by_age(serve: Serve) -> None:
     api: Api = await serve(ServiceSettings(engine=EngineSettings(expiration=policy)))
     await api("POST", "/v2/workflows", 201, content=WF)
     old, new = await finished(api, 2)
-    api.service.database.write(
+    await api.service.database.writing(
         lambda c: c.execute(
             executions.update().where(executions.c.id == old).values(updated_at=api.service.engine.clock() - 601)
         )
@@ -227,7 +248,7 @@ async def test_history_of_events_and_notifications_is_forgotten_in_time(serve: S
     async def forgotten() -> bool:
         api.service.engine.housekeeper._prune_at = 0.0
         await api.service.engine.housekeeper.once()
-        return api.service.database.read(left) == 1  # the newest event tells a reader what it has missed
+        return await api.service.database.reading(left) == 1  # the newest event tells a reader what it has missed
 
     await api.until(forgotten)
     gone = await api("GET", "/v2/events?last_event_id=1-0", 410)

@@ -116,7 +116,7 @@ async def test_missed_times_collapse_into_one_and_the_last_run_ends_the_trigger(
     def overdue(connection: Any, at: float) -> None:
         connection.execute(cron_triggers.update().values(next_execution_time=at))
 
-    api.service.database.write(overdue, past)
+    await api.service.database.writing(overdue, past)
 
     async def one() -> Any:
         return await fired(api)
@@ -130,7 +130,7 @@ async def test_missed_times_collapse_into_one_and_the_last_run_ends_the_trigger(
         return bool(found["remaining_executions"] == 1 and found["next_execution_time"] > execution["created_at"])
 
     await api.until(advanced)
-    api.service.database.write(overdue, past + 1)
+    await api.service.database.writing(overdue, past + 1)
 
     async def gone() -> bool:
         return (await api.client.get("/v2/cron_triggers/c")).status_code == 404
@@ -158,7 +158,7 @@ async def test_a_crash_between_firing_and_advancing_starts_nothing_twice(
     def overdue(connection: Any) -> None:
         connection.execute(cron_triggers.update().values(next_execution_time=time.time() - 5))
 
-    api.service.database.write(overdue)
+    await api.service.database.writing(overdue)
     for _ in range(4):
         with pytest.raises(RuntimeError) if crashes[0] < 3 else _nothing():
             await api.service.engine.cron.once()
@@ -193,7 +193,7 @@ async def test_three_schedulers_fire_each_time_once(api: Api, monkeypatch: pytes
         def overdue(connection: Any, at: float = past) -> None:
             connection.execute(cron_triggers.update().values(next_execution_time=at))
 
-        service.database.write(overdue)
+        await service.database.writing(overdue)
         await asyncio.gather(*(engine.cron.once() for engine in (service.engine, *others)))
         assert len(await fired(api)) == 10 * (round_ + 1)
         left = (await api("GET", "/v2/cron_triggers", 200))["cron_triggers"]
@@ -214,13 +214,13 @@ async def test_a_trigger_that_cannot_start_does_not_stop_others(api: Api) -> Non
         connection.execute(table.update().values(next_execution_time=time.time() - 5))
         connection.execute(table.update().where(table.c.name == "bad").values(workflow_id=str(uuid.uuid4())))
 
-    api.service.database.write(spoil)
+    await api.service.database.writing(spoil)
     await api.service.engine.cron.once()
 
     def errors(connection: Any) -> dict[str, Any]:
         return {row.name: row.last_error for row in connection.execute(cron_triggers.select())}
 
-    found = api.service.database.read(errors)
+    found = await api.service.database.reading(errors)
     assert ("Workflow not found" in found["bad"], found["good"]) == (True, None)
     assert len(await fired(api)) == 1
 

@@ -20,6 +20,7 @@ def test_a_running_action_ends_is_reported_and_runs_only_once(tmp_path: Path) ->
     while not marks.exists():
         assert time.monotonic() < deadline
         time.sleep(0.01)
+    assert first.http.get(first.url.removesuffix("/v2") + "/readyz").status_code == 200
     first.process.terminate()
     assert first.process.wait(20) == 0
     first.stop()

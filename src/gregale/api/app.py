@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from gregale import metrics
 from gregale.api import openapi, problems, root
 from gregale.api.auth import Authenticator, Identity, authenticator
 from gregale.api.auth.policy import Policy
@@ -111,6 +113,13 @@ class _Gate:
 
     def route(self, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
         async def handle(request: Request) -> Response:
+            began = time.perf_counter()
+            response = await answered(request)
+            took = time.perf_counter() - began
+            metrics.REQUESTS.labels(endpoint.method, endpoint.path, response.status_code).observe(took)
+            return response
+
+        async def answered(request: Request) -> Response:
             try:
                 who = await self._who(request, endpoint)
                 if endpoint.locked:

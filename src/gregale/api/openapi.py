@@ -144,8 +144,10 @@ def _filter(attribute: Attribute) -> str:
 def _reply(e: Endpoint) -> dict[str, Any]:
     if e.reply is None:
         return {"description": "Done" if e.status == 204 else "See there"}
-    if isinstance(e.reply, dict) and "text/event-stream" in e.reply:
-        return {"description": "A stream of events", "content": {"text/event-stream": {"schema": {"type": "string"}}}}
+    if isinstance(e.reply, dict):
+        for kind in ("text/event-stream", "text/plain"):
+            if kind in e.reply:
+                return {"description": "Text", "content": {kind: {"schema": {"type": "string"}}}}
     return {"description": "Done", "content": {"application/json": {"schema": _shape(e.reply)}}}
 
 

@@ -34,6 +34,10 @@ class TooMany(Exception):
         super().__init__(message)
 
 
+class NotReady(Exception):
+    """This process does not take work just now (503)."""
+
+
 class InMaintenance(Exception):
     """The cluster takes no changes for now (423)."""
 
@@ -57,6 +61,7 @@ _STATUS: dict[type[Exception], int] = {
     TooMany: 429,
     Gone: 410,
     Unreachable: 503,
+    NotReady: 503,
 }
 KNOWN = tuple(_STATUS)
 STATUSES = tuple(sorted({*_STATUS.values(), 405, 415}))
@@ -80,7 +85,7 @@ def response(error: Exception) -> Response:
     headers = {}
     if isinstance(error, TooMany):
         headers["Retry-After"] = str(max(1, round(error.wait)))
-    elif isinstance(error, Unreachable):
+    elif isinstance(error, Unreachable | NotReady):
         headers["Retry-After"] = "1"
     return answer(status, str(error), headers)
 

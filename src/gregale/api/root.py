@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
+from sqlalchemy.exc import DBAPIError
 from starlette.responses import RedirectResponse, Response
 
+from gregale import metrics
 from gregale.api.call import Call
 from gregale.api.endpoint import Endpoints
+from gregale.api.problems import NotReady
 from gregale.api.wire import base_url
 from gregale.core import InvalidInput, NotFound, WorkflowError
 from gregale.store.ownership import change_number
@@ -46,6 +49,26 @@ async def health(call: Call) -> dict[str, Any]:
     """200 while the database answers."""
     await call.read(change_number)
     return {"status": "ok"}
+
+
+@api("GET", "/readyz", open=True, lenient=True, reply={"type": "object"})
+async def ready(call: Call) -> dict[str, Any]:
+    """200 while this process takes work: 503 when it is about to stop, or its database does not answer."""
+    if call.request.app.state.wakers.closed:
+        raise NotReady("This process is about to stop")
+    try:
+        await call.read(change_number)
+    except DBAPIError:
+        raise NotReady("The database does not answer") from None
+    return {"status": "ready"}
+
+
+@api("GET", "/metrics", open=True, lenient=True, reply={"text/plain": True})
+async def measured(call: Call) -> Response:
+    """Counters and times of this process, for Prometheus."""
+    del call
+    text, kind = metrics.text()
+    return Response(text, media_type=kind)
 
 
 @api("GET", "/healthcheck", open=True, lenient=True, reply={"type": "object"})

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from croniter import CroniterBadCronError, CroniterBadDateError, croniter
 from croniter.croniter import CroniterError
 
+from gregale import metrics
 from gregale.core import InvalidInput, Rejected
 from gregale.expressions import ExpressionError
 from gregale.store import maintenance, rows, triggers
@@ -82,6 +83,7 @@ class Cron:
         try:
             await start(engine, row, "cron_trigger", f"{row.id}:{row.next_execution_time}")
             self.fired += 1
+            metrics.CRON.inc()
         except (Rejected, ExpressionError) as e:
             error = str(e)
             log.error("cron trigger '%s' could not start its workflow: %s", row.name, e)

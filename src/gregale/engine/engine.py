@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy.engine import Connection
 
+from gregale import metrics
 from gregale.bus import ActionFinished, Bus, Delivery, RunActionMessage, StartMessage, Unreadable, decode, encode
 from gregale.bus.messages import ENGINE, actions_queue
 from gregale.core import (
@@ -234,6 +235,7 @@ class Engine:
             log.info("an event for something that is gone: %s", error)
         elif not isinstance(error, Rejected):
             self.poisoned += 1
+            metrics.POISONED.inc()
             log.error(
                 "execution %s: %s could not be decided and ends in ERROR",
                 job.execution_id,
@@ -253,13 +255,17 @@ class Engine:
         """Commit, publish, acknowledge; in this order."""
         try:
             works = [w for decision, _ in decided for w in decision.works.values() if w.changed()]
+            metrics.BATCH.observe(sum(map(len, groups.values())))
             if works:
-                letters: int = await self.database.writing(_write, works, self.settings.notify)
+                with metrics.COMMIT.time():
+                    letters: int = await self.database.writing(_write, works, self.settings.notify)
                 if letters:
                     self.notifier.wake.set()
             for work in works:
                 work.execution.revision += 1
                 self._remember(work)
+                for t in work.transitions:
+                    metrics.TRANSITIONS.labels("execution" if t.task_id is None else "task", t.new.value).inc()
             await self._publish(
                 [
                     (w.execution.root_id, c)
@@ -274,6 +280,7 @@ class Engine:
                 listener(works)
         except SwapLost as e:
             self.swaps_lost += len(e.execution_ids)
+            metrics.SWAPS_LOST.inc(len(e.execution_ids))
             log.info("other commits came first for %s; deciding again", ", ".join(sorted(e.execution_ids)))
             await self._again([job for _, jobs in decided for job in jobs], groups, e)
         except Exception:

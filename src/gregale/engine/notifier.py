@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import msgspec
 
+from gregale import metrics
 from gregale.actions import ActionError, egress
 from gregale.bus.messages import notification_queue
 from gregale.store import outbox, rows
@@ -60,6 +61,8 @@ class Notifier:
             return False
         taken = await engine.database.writing(outbox.take, found, engine.clock(), _LEASE)
         outcomes = await asyncio.gather(*(self._one(client, row) for row in taken))
+        for _, state, _, _ in outcomes:
+            metrics.NOTIFICATIONS.labels({"SENT": "sent", "FAILED": "given up"}.get(state, "failed")).inc()
         if outcomes:
             await engine.database.writing(outbox.settle, outcomes, engine.clock())
         return bool(outcomes)

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
+from gregale import metrics
 from gregale.bus import RunActionMessage, encode
 from gregale.bus.messages import actions_queue
 from gregale.core import ActionDone, Start, Sweep, Timer
@@ -53,6 +54,7 @@ class Sweeper:
     def _count(self, kind: str, number: int) -> None:
         if number:
             self.found[kind] = self.found.get(kind, 0) + number
+            metrics.SWEPT.labels(kind).inc(number)
             log.info("sweep: %d × %s", number, kind)
 
     async def _unstarted(self, before: float) -> None:

@@ -11,6 +11,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from gregale import metrics
 from gregale.actions import ActionContext, Registry, Result
 from gregale.bus import ActionFinished, Bus, Delivery, RunActionMessage, Unreadable, decode, encode
 from gregale.bus.messages import ACTIONS, ENGINE, actions_queue
@@ -144,10 +145,12 @@ class Executor:
         self.started += 1
         task = asyncio.create_task(self._run(message, delivery))
         self._running[message.action_id] = task
+        metrics.RUNNING.inc()
         task.add_done_callback(lambda _: self._ended(message))
 
     def _ended(self, message: RunActionMessage) -> None:
         self._running.pop(message.action_id, None)
+        metrics.RUNNING.dec()
         self._remember(message, self._clock())
         self._slots.release()
 
@@ -188,6 +191,8 @@ class Executor:
 
     def _report(self, finished: ActionFinished, delivery: Delivery | None) -> None:
         """Results that come together are published together."""
+        outcome = "cancelled" if finished.cancel else "success" if finished.error is None else "error"
+        metrics.ACTIONS.labels(outcome).inc()
         self._results.append((finished, delivery))
         if self._flush is None or self._flush.done():
             self._flush = asyncio.create_task(self._publish_results())
