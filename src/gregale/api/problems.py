@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 import msgspec
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DataError, DBAPIError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -55,6 +55,7 @@ _STATUS: dict[type[Exception], int] = {
     WorkflowError: 400,
     InvalidDocument: 400,
     ExpressionError: 400,
+    DataError: 400,
     Unauthenticated: 401,
     TooLarge: 413,
     InMaintenance: 423,
@@ -87,6 +88,8 @@ def response(error: Exception) -> Response:
         headers["Retry-After"] = str(max(1, round(error.wait)))
     elif isinstance(error, Unreachable | NotReady):
         headers["Retry-After"] = "1"
+    if isinstance(error, DataError):  # its own words are the database's, with the statement
+        return answer(status, "A value is too long for what it is for, or holds a character that cannot be stored")
     return answer(status, str(error), headers)
 
 

@@ -30,8 +30,8 @@ class StoreError(Exception):
 class Database:
     """A database and the threads that use it.
 
-    `url`: an SQLAlchemy URL: `sqlite:///file`, `sqlite://` (in memory), `postgresql+psycopg://…`, `mariadb+pymysql://…`. SQLite
-    has one writer: writes go through one thread. `durability` "normal" may lose the last commits in a power cut, never in a crash
+    `url`: an SQLAlchemy URL: `sqlite:///file`, `sqlite://` (in memory), `postgresql+psycopg://…`, `mariadb+pymysql://…`.
+    Writes go through one thread, so that positions in the events stream appear in their order. `durability` "normal" may lose the last commits in a power cut, never in a crash
     of the process; "full" loses none. A server's own settings decide for it.
     """
 
@@ -40,7 +40,7 @@ class Database:
         self.in_memory = url in ("sqlite://", "sqlite:///:memory:")
         self.engine = _sqlite(url, self.in_memory, durability) if url.startswith("sqlite") else _server(url)
         self.one_writer = self.engine.dialect.name == "sqlite"
-        self._writer = ThreadPoolExecutor(1 if self.one_writer else readers, "store-write")
+        self._writer = ThreadPoolExecutor(1, "store-write")
         self._readers = self._writer if self.in_memory else ThreadPoolExecutor(readers, "store-read")
         self._lock: Any = None
 
