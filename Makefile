@@ -32,9 +32,10 @@ format: $(READY)  ## Write the code in its one form
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(READY)  ## Measure expressions and core
+bench: $(READY)  ## Measure expressions, core and reading over the API
 	$(BIN)/python -m gregale.bench expressions
 	$(BIN)/python -m gregale.bench core
+	$(BIN)/python -m gregale.bench api
 
 clean:  ## Remove what the other verbs made
 	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis

@@ -26,6 +26,7 @@ from gregale.api import ApiSettings
 from gregale.api.auth import AuthSettings
 from gregale.api.auth.settings import KeystoneSettings, OidcSettings, StaticToken
 from gregale.service import Service, ServiceSettings
+from gregale.store.schema import security
 from tests.api.conftest import Api
 
 WF = "version: '2.0'\nwf: {tasks: {t: {action: std.noop}}}\n"
@@ -409,6 +410,10 @@ async def test_actions_receive_the_second_cloud_of_the_target_headers(api: Api) 
     }
     await api("POST", "/v2/action_executions", 201, json={"name": "spy"}, headers=target)
     assert [expected, expected] == SEEN
+    refused = {"workflow_name": "wf", "input": {"unknown": 1}}
+    await api("POST", "/v2/executions", 400, json=refused, headers=target)
+    kept = await api.service.database.reading(lambda c: c.execute(security.select()).all())
+    assert [row.root_id for row in kept] == [run["id"]]  # those of what was refused are forgotten
     await api("POST", "/v2/executions", 400, json={"workflow_name": "wf"}, headers={"X-Target-Auth-Uri": "http://x"})
     await api("POST", "/v2/executions", 400, json={"workflow_name": "wf"}, headers={"X-Target-Insecure": "true"})
     await api("POST", "/v2/executions", 400, json={"workflow_name": "wf"}, headers={"X-Target-Service-Catalog": "?"})

@@ -155,7 +155,12 @@ class Engine:
             return create_execution(decision, definition, new_id, given, params, description, project_id)
 
         self.submit(Job(new_id, new_id, None, create=make, done=done))
-        made = await done
+        try:
+            made = await done
+        except Exception:
+            if credentials:
+                await self.database.writing(security.drop_unused, new_id)
+            raise
         if made.project_id != project_id and not admin:
             raise Conflict(f"An execution with this id exists already, and not in this project [id={new_id}]")
         return made

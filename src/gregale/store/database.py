@@ -39,7 +39,6 @@ class Database:
         self.url = url
         self.in_memory = url in ("sqlite://", "sqlite:///:memory:")
         self.engine = _sqlite(url, self.in_memory, durability) if url.startswith("sqlite") else _server(url)
-        self.one_writer = self.engine.dialect.name == "sqlite"
         self._writer = ThreadPoolExecutor(1, "store-write")
         self._readers = self._writer if self.in_memory else ThreadPoolExecutor(readers, "store-read")
         self._lock: Any = None
@@ -92,7 +91,7 @@ class Database:
 
     def _reading(self) -> dict[str, Any]:
         """Several statements of one reading have to see the same state of the database."""
-        return {"reads": True} if self.one_writer else {"isolation_level": "REPEATABLE READ"}
+        return {"reads": True} if self.engine.dialect.name == "sqlite" else {"isolation_level": "REPEATABLE READ"}
 
     async def writing(self, run: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """`write` in the writer's thread."""

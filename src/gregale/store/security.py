@@ -8,13 +8,20 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from gregale.store import rows
-from gregale.store.schema import security
+from gregale.store.schema import executions, security
 
 
 def keep(connection: Connection, root_id: str, credentials: dict[str, Any]) -> None:
     """The first ones given for an execution stay: a second start with its id changes nothing."""
     if connection.execute(sa.select(security.c.root_id).where(security.c.root_id == root_id)).first() is None:
         connection.execute(security.insert(), {"root_id": root_id, "credentials": rows.encode(credentials)})
+
+
+def drop_unused(connection: Connection, root_id: str) -> None:
+    """Forget the credentials of a start that was refused."""
+    exists = sa.select(executions.c.id).where(executions.c.id == root_id)
+    if connection.execute(exists).first() is None:
+        connection.execute(security.delete().where(security.c.root_id == root_id))
 
 
 def credentials(connection: Connection, root_id: str) -> dict[str, Any] | None:
