@@ -150,6 +150,12 @@ async def test_json_web_tokens_are_checked_against_the_issuers_keys(
     assert "udience" in (await ask(realm.token(aud="other"), 401))["faultstring"]
     assert "not trusted" in (await ask(realm.token(iss="http://evil/realms/blue"), 401))["faultstring"]
     await ask("not.a.token", 401)
+    odd = await api.client.get(
+        "/v2/workflows", headers={"X-Auth-Token": realm.token(iss="http://x\x00\x7fé\r\nX-Roles: admin")}
+    )
+    assert odd.headers["server-error-message"].endswith(
+        "its issuer 'http://x???"
+    )  # one line, and nothing that is no text
     head, _body, signature = realm.token().split(".")
     other = base64.urlsafe_b64encode(
         json.dumps({**jwt.decode(realm.token(), options={"verify_signature": False}), "sub": "eve"}).encode()

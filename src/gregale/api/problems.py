@@ -75,7 +75,10 @@ def answer(status: int, message: str, headers: dict[str, str] | None = None) -> 
     body = {"faultcode": "Server" if status >= 500 else "Client", "faultstring": message, "debuginfo": None}
     headers = dict(headers or {})
     if status in _IN_HEADER:
-        headers["Server-Error-Message"] = (message.splitlines() or [""])[0][:200].encode("ascii", "replace").decode()
+        first = (message.splitlines() or [""])[0][:200]
+        headers["Server-Error-Message"] = "".join(
+            c if " " <= c <= "~" else "?" for c in first
+        )  # what a header may hold
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     return Response(msgspec.json.encode(body), status, headers, "application/json")
