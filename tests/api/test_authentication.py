@@ -382,6 +382,13 @@ async def test_triggers_act_by_a_trust_that_goes_with_their_last_execution(cloud
             [run] = (await api("GET", "/v2/executions", 200))["executions"]
             assert json.loads(run["description"])["triggered_by"]["id"] == made["id"]
             assert SEEN[0]["auth_token"] == "of-trust0"
+            await api("POST", "/v2/cron_triggers", 201, json={**given, "pattern": "* * * * * *", "name": "d"})
+            cloud.trusts.clear()  # revoked behind our back
+
+            async def given_up() -> bool:
+                return (await api.client.get("/v2/cron_triggers/d")).status_code == 404
+
+            await api.until(given_up)  # said in the log, and not tried again for ever
             await api("POST", "/v2/cron_triggers", 201, json={**given, "pattern": "0 0 1 1 *"})
             assert len(cloud.trusts) == 1
             await api("POST", "/v2/cron_triggers", 409, json={**given, "pattern": "0 0 1 1 *"})

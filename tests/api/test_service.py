@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
+import hashlib
 import json
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from gregale.api import ApiSettings
 from gregale.api.auth import AuthSettings
 from gregale.engine import EngineSettings
 from gregale.engine.settings import Expiration
 from gregale.service import ServiceSettings
-from gregale.store.schema import events, executions, notifications
+from gregale.store.schema import cron_triggers, events, executions, notifications
 from tests.api.conftest import ADMIN, HEADERS, Api
 
 Serve = Callable[[ServiceSettings], Any]
@@ -150,13 +151,14 @@ async def test_maintenance_stops_everything_and_lets_go_only_what_it_stopped(api
 
 async def test_nothing_is_fired_during_maintenance(api: Api) -> None:
     await api("POST", "/v2/workflows", 201, content=WF)
-    given = {"name": "c", "workflow_name": "quick", "pattern": "* * * * * *", "remaining_executions": 1}
+    given = {"name": "c", "workflow_name": "quick", "pattern": "0 0 1 1 *", "remaining_executions": 1}
     await api("PUT", "/maintenance", 200, json={"status": "PAUSED"})
     await api("POST", "/v2/cron_triggers", 423, json=given)
     await api("PUT", "/maintenance", 200, json={"status": "RUNNING"})
     await api("POST", "/v2/cron_triggers", 201, json=given)
     await api("PUT", "/maintenance", 200, json={"status": "PAUSED"})
-    await asyncio.sleep(1.1)  # its time comes and goes
+    overdue = cron_triggers.update().values(next_execution_time=1.0)
+    await api.service.database.writing(lambda connection: connection.execute(overdue))
     await api.service.engine.cron.once()
     assert (await api("GET", "/v2/executions", 200))["executions"] == []
     await api("PUT", "/maintenance", 200, json={"status": "RUNNING"})
@@ -259,8 +261,8 @@ async def test_two_workflows_of_a_document_are_kept_apart(api: Api) -> None:
     made = (await api("POST", "/v2/workflows", 201, content=WF))["workflows"]
     assert [w["name"] for w in made] == ["wf", "quick"]
     for one in made:
-        assert list(__import__("yaml").safe_load(one["definition"])) == ["version", one["name"]]
-        assert one["checksum"] == __import__("hashlib").md5(one["definition"].encode()).hexdigest()
+        assert list(yaml.safe_load(one["definition"])) == ["version", one["name"]]
+        assert one["checksum"] == hashlib.md5(one["definition"].encode()).hexdigest()
     await api("POST", "/v2/workflows", 409, content=WF)
     many = await api("PUT", f"/v2/workflows/{made[0]['id']}", 400, content=WF)
     assert "More than one" in many["faultstring"]

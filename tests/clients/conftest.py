@@ -9,18 +9,12 @@ import pytest
 
 from tests.served import Served
 
-POLICY = "{}\n".join(
-    [
-        "",
-        *(
-            f'"{resource}:{verb}": "@"'
-            for resource in ("code_sources", "dynamic_actions")
-            for verb in ("create", "delete", "get", "list", "update")
-        ),
-        '"workflows:publicize": "@"',
-        "",
-    ]
-).replace("{}", "")
+OPEN = [
+    f'"{resource}:{verb}": "@"'
+    for resource in ("code_sources", "dynamic_actions")
+    for verb in ("create", "delete", "get", "list", "update")
+]
+POLICY = "\n".join([*OPEN, '"workflows:publicize": "@"', ""])
 
 
 @pytest.fixture(scope="session")

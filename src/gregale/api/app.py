@@ -38,7 +38,6 @@ from gregale.api.v2 import (
     workflows,
 )
 from gregale.engine import Engine
-from gregale.store import maintenance
 
 _MODULES = (
     root,
@@ -104,7 +103,7 @@ def application(
 
 
 class _Gate:
-    """Who asks, whether they ask too often, and whether the cluster takes changes: before any endpoint."""
+    """Who asks, and whether they ask too often: before any endpoint."""
 
     def __init__(self, services: Services, telling_apart: Authenticator):
         self._services = services
@@ -122,8 +121,6 @@ class _Gate:
         async def answered(request: Request) -> Response:
             try:
                 who = await self._who(request, endpoint)
-                if endpoint.locked:
-                    await self._require_unlocked()
                 return await endpoint(request, self._services, who)
             except problems.KNOWN as e:
                 return problems.response(e)
@@ -136,13 +133,6 @@ class _Gate:
         who = await self._telling_apart.identify(request.headers)
         self._rate.require(who.project_id)
         return who
-
-    async def _require_unlocked(self) -> None:
-        status = await self._services.engine.database.reading(maintenance.status)
-        if status != "RUNNING":
-            raise problems.InMaintenance(
-                f"The maintenance status of the cluster is {status}: changes are refused until it is RUNNING"
-            )
 
 
 class _Tolerance:

@@ -48,7 +48,7 @@ class Endpoint(msgspec.Struct, frozen=True):
 
     @property
     def parameters(self) -> tuple[str, ...]:
-        if isinstance(self.reply, Listing):
+        if isinstance(self.reply, Listing) and self.method == "GET":
             return (*self.query, *self.reply.of.filters(), *PAGING)
         return self.query
 
@@ -57,6 +57,8 @@ class Endpoint(msgspec.Struct, frozen=True):
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if isinstance(self.body, type) and kind not in ("", "application/json"):
             return problems.answer(415, f"The content type {kind} is not supported here: send application/json")
+        if self.locked:
+            await call.require_unlocked()
         if self.rule is not None:
             call.require(self.rule)
         if not self.lenient:

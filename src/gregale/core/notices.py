@@ -21,10 +21,6 @@ _AGAIN = {
     State.ERROR: "RERUN",
     State.CANCELLED: "RERUN",
 }
-_NAMES = (*_ENDS.values(), "LAUNCHED", "RESUMED", "RERUN")
-EVENTS = tuple(
-    f"{kind}_{name}" for kind in ("WORKFLOW", "TASK") for name in _NAMES if (kind, name) != ("WORKFLOW", "SKIPPED")
-)
 
 
 def named(transitions: Sequence[Transition]) -> list[tuple[Transition, str | None]]:

@@ -54,7 +54,6 @@ def next_time(pattern: str, after: float) -> float:
 class Cron:
     def __init__(self, engine: Engine):
         self._engine = engine
-        self.fired = 0
 
     async def run(self) -> None:
         while self._engine.settings.cron:
@@ -82,7 +81,6 @@ class Cron:
         error = None
         try:
             await start(engine, row, "cron_trigger", f"{row.id}:{row.next_execution_time}")
-            self.fired += 1
             metrics.CRON.inc()
         except (Rejected, ExpressionError) as e:
             error = str(e)

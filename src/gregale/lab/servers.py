@@ -12,6 +12,7 @@ import tempfile
 import time
 import uuid
 import weakref
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -23,7 +24,7 @@ class LabError(Exception):
     """A server of the lab cannot be started: what is missing, and what to do."""
 
 
-class Server:
+class Server(ABC):
     """One server process. `with PostgreSQL() as server:` starts it and, whatever happens, stops it."""
 
     name = ""
@@ -37,16 +38,17 @@ class Server:
         self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
 
+    @abstractmethod
     def prepare(self) -> None:
         """Make the server's files. Raises LabError."""
-        raise NotImplementedError
 
+    @abstractmethod
     def command(self) -> Sequence[str]:
-        raise NotImplementedError
+        """What runs it, in the foreground."""
 
+    @abstractmethod
     def url(self, database: str) -> str:
         """For `gregale.store.Database`."""
-        raise NotImplementedError
 
     def start(self) -> None:
         """Raises LabError."""
@@ -76,11 +78,8 @@ class Server:
         name = f"g{uuid.uuid4().hex}"
         engine = sa.create_engine(self.url(""), poolclass=sa.pool.NullPool, isolation_level="AUTOCOMMIT")
         with engine.connect() as connection:
-            connection.execute(sa.text(self.creation(name)))
+            connection.execute(sa.text(f"CREATE DATABASE {name}"))
         return self.url(name)
-
-    def creation(self, name: str) -> str:
-        return f"CREATE DATABASE {name}"
 
     def stop(self) -> None:
         """As an operator would."""

@@ -21,6 +21,7 @@ from keystoneauth1.identity import v3
 from gregale.api.auth.identity import Identity, Unauthenticated, Unreachable
 from gregale.api.auth.settings import KeystoneSettings
 from gregale.api.auth.ways import given_token
+from gregale.core import NotAllowed
 
 log = logging.getLogger("gregale.api.keystone")
 
@@ -118,8 +119,12 @@ class Keystone:
             answer = self._session.post(
                 url, json={"trust": trust}, authenticated=False, headers={"X-Auth-Token": token}
             )
+        except exceptions.HttpError as e:
+            if e.http_status < 500:
+                raise NotAllowed(f"Keystone refused the trust that a trigger needs: {e}") from None
+            raise Unreachable(f"Keystone could not make the trust that a trigger needs: {e}") from None
         except exceptions.ClientException as e:
-            raise Unreachable(f"Keystone refused the trust that a trigger needs: {e}") from None
+            raise Unreachable(f"Keystone does not answer: {e}") from None
         return {
             "trust_id": answer.json()["trust"]["id"],
             "project_id": owner["project"]["id"],
@@ -140,9 +145,13 @@ class Keystone:
             log.warning("trust %s could not be deleted: %s", trust_id, e)
 
     async def trusted_token(self, trust_id: str) -> str:
-        """A token of the trust, for the actions of what a trigger has started."""
+        """A token of the trust, for the actions of what a trigger starts. Raises NotAllowed for a trust that is gone: trying again
+        would not help; and what keystoneauth1 raises for a Keystone that does not answer."""
         plain = session.Session(verify=self._settings.verify, timeout=10)
-        return str(await self._run(self._trusted(trust_id).get_token, plain))
+        try:
+            return str(await self._run(self._trusted(trust_id).get_token, plain))
+        except (exceptions.Unauthorized, exceptions.Forbidden, exceptions.NotFound) as e:
+            raise NotAllowed(f"The trigger's trust is not valid any more: {e}") from None
 
     def _trusted(self, trust_id: str) -> v3.Password:
         settings = self._settings

@@ -10,7 +10,7 @@ from gregale.api import secrets
 from gregale.api.call import Call
 from gregale.api.endpoint import Endpoints, Listing
 from gregale.api.problems import Forbidden
-from gregale.api.wire import Encoded, encoded, listing, record
+from gregale.api.wire import Encoded, encoded, is_uuid, listing, record
 from gregale.core import ActionDone, ActionUpdate, InvalidInput
 from gregale.engine import standalone
 from gregale.store import rows, search
@@ -132,10 +132,8 @@ async def _page(call: Call, task_id: str | None = None) -> dict[str, Any]:
     if task_id is not None:
         where.append(_c.task_id == task_id)
     more = ("output",) if call.flag("include_output") else ()
-    page = await listing(call, ACTION_EXECUTION, *where, more=more, finish=secrets.masked)
-    if task_id is not None and "next" in page:
-        page["next"] = page["next"].replace("&limit=", f"&task_execution_id=eq:{task_id}&limit=", 1)
-    return page
+    within = (("task_execution_id", task_id),) if task_id is not None and is_uuid(task_id) else ()
+    return await listing(call, ACTION_EXECUTION, *where, more=more, within=within, finish=secrets.masked)
 
 
 @api("GET", "/v2/action_executions/{id}", rule="action_executions:get", query=("fields",), reply=ACTION_EXECUTION)

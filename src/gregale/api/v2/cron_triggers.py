@@ -10,6 +10,7 @@ import msgspec
 
 from gregale.api.call import Call
 from gregale.api.endpoint import Endpoints, Listing
+from gregale.api.triggers import keep, remove
 from gregale.api.v2.executions import across_projects
 from gregale.api.wire import Encoded, listing, record
 from gregale.core import InvalidInput, NotFound
@@ -142,18 +143,11 @@ async def create(call: Call) -> dict[str, Any]:
         "next_execution_time": times.following,
         "remaining_executions": times.count,
         "fingerprint": _fingerprint(owner.project_id, workflow.name, times, given, params),
-        "security": None,
         "last_error": None,
         "created_at": now,
         "updated_at": None,
     }
-    kept = await call.services.trusts.create(call.who)
-    row["security"] = None if kept is None else rows.encode(kept)
-    try:
-        await call.write(triggers.create, cron_triggers, "CronTrigger", row)
-    except Exception:
-        await call.services.trusts.delete(kept)
-        raise
+    await keep(call, cron_triggers, "CronTrigger", row)
     return await record(call, CRON_TRIGGER, row["id"])
 
 
@@ -191,6 +185,4 @@ async def listed(call: Call) -> dict[str, Any]:
 async def delete(call: Call) -> None:
     """Delete a cron trigger. What it has started goes on."""
     found = await call.read(triggers.find_cron, call.path("identifier"), call.viewer)
-    call.viewer.require_own(found, "CronTrigger")
-    await call.write(triggers.delete, cron_triggers, found)
-    await call.services.trusts.delete(rows.decode(found.security))
+    await remove(call, cron_triggers, "CronTrigger", found)

@@ -9,6 +9,7 @@ import msgspec
 
 from gregale.api.call import Call
 from gregale.api.endpoint import Endpoints, Listing
+from gregale.api.triggers import keep, remove
 from gregale.api.v2.executions import across_projects
 from gregale.api.wire import Encoded, is_uuid, listing, record
 from gregale.core import InvalidInput, NotFound
@@ -96,19 +97,12 @@ async def create(call: Call) -> dict[str, Any]:
         "event": body.event,
         "workflow_input": rows.encode(given or {}),
         "workflow_params": rows.encode(params or {}),
-        "security": None,
         "last_error": None,
         "created_at": owner.now,
         "updated_at": None,
     }
     row["fingerprint"] = _fingerprint(row)
-    kept = await call.services.trusts.create(call.who)
-    row["security"] = None if kept is None else rows.encode(kept)
-    try:
-        await call.write(triggers.create, event_triggers, "EventTrigger", row)
-    except Exception:
-        await call.services.trusts.delete(kept)
-        raise
+    await keep(call, event_triggers, "EventTrigger", row)
     return await record(call, EVENT_TRIGGER, row["id"])
 
 
@@ -180,6 +174,4 @@ async def listed(call: Call) -> dict[str, Any]:
 async def delete(call: Call) -> None:
     """Delete an event trigger. What it has started goes on."""
     found = await _found(call)
-    call.viewer.require_own(found, "EventTrigger")
-    await call.write(triggers.delete, event_triggers, found)
-    await call.services.trusts.delete(rows.decode(found.security))
+    await remove(call, event_triggers, "EventTrigger", found)
