@@ -22,6 +22,7 @@ from rich.progress import track
 from rich.table import Table
 from sqlalchemy.engine import Connection
 
+from gregale.core.partition import partition_of
 from gregale.language import read_workflows
 from gregale.service import Service, ServiceSettings
 from gregale.store import Database, definitions, rows, upgrade
@@ -45,7 +46,7 @@ def _fill(connection: Connection, number: int, workflow_id: str, body_hash: str,
             {
                 "id": key,
                 "root_id": key,
-                "partition": rows.partition_of(key),
+                "partition": partition_of(key),
                 "workflow_id": workflow_id,
                 "workflow_name": "bench",
                 "namespace": "",

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
-from gregale.bus.contract import DeadLetter
-
-DELIVERY_LIMIT = 20
-_DEAD_LETTERS_KEPT = 10_000
+from gregale.bus.contract import DEAD, DELIVERY_LIMIT, DeadLetter, encode_letter
 
 
 class _Letter:
@@ -21,9 +18,10 @@ class _Letter:
 
 
 class _Queue:
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
+        self.name = name
         self.letters: deque[_Letter] = deque()
-        self.waiting: deque[asyncio.Future[None]] = deque()
+        self.consumers: deque[LocalConsumer] = deque()
 
     def put(self, letter: _Letter, front: bool = False) -> None:
         if front:
@@ -33,17 +31,23 @@ class _Queue:
         self.wake()
 
     def wake(self) -> None:
-        while self.waiting:
-            waiter = self.waiting.popleft()
-            if not waiter.done():
-                waiter.set_result(None)
+        """Tell one consumer that waits, each in its turn."""
+        for _ in range(len(self.consumers)):
+            consumer = self.consumers[0]
+            self.consumers.rotate(-1)
+            if not consumer.wake.is_set():
+                consumer.wake.set()
                 return
 
 
 class LocalDelivery:
-    def __init__(self, consumer: LocalConsumer, letter: _Letter):
+    __slots__ = ("_consumer", "_letter", "_source", "body", "queue", "redelivered")
+
+    def __init__(self, consumer: LocalConsumer, source: _Queue, letter: _Letter):
         self._consumer = consumer
+        self._source = source
         self._letter = letter
+        self.queue = source.name
         self.body = letter.body
         self.redelivered = letter.deliveries > 1
 
@@ -52,102 +56,124 @@ class LocalDelivery:
 
     def reject(self, reason: str) -> None:
         if self._consumer.settle(self):
-            self._consumer.bury(self._letter, reason)
+            self._consumer.bus.bury(self.queue, self.body, reason)
 
     def requeue(self) -> None:
         if self._consumer.settle(self):
-            self._consumer.give_back(self._letter)
+            self.give_back()
+
+    def give_back(self) -> None:
+        if self._letter.deliveries >= DELIVERY_LIMIT:
+            reason = f"delivered {self._letter.deliveries} times without success"
+            self._consumer.bus.bury(self.queue, self.body, reason)
+        else:
+            self._source.put(self._letter, front=True)
 
 
 class LocalConsumer:
-    def __init__(self, bus: LocalBus, queue: str, prefetch: int):
-        self._bus = bus
-        self._name = queue
-        self._queue = bus.queue(queue)
+    def __init__(self, bus: LocalBus, prefetch: int):
+        self.bus = bus
+        self.wake = asyncio.Event()
         self._prefetch = prefetch
-        self._unsettled: dict[LocalDelivery, _Letter] = {}
-        self._room = asyncio.Event()
-        self._room.set()
+        self._queues: dict[str, _Queue] = {}
+        self._unsettled: dict[str, dict[LocalDelivery, None]] = {}
         self._closed = False
+
+    async def add(self, queue: str) -> None:
+        if queue not in self._queues:
+            self._queues[queue] = found = self.bus.queue(queue)
+            self._unsettled.setdefault(queue, {})
+            found.consumers.append(self)
+            self.wake.set()
+
+    async def drop(self, queue: str) -> None:
+        found = self._queues.pop(queue, None)
+        if found is not None:
+            found.consumers.remove(self)
+            if found.letters:
+                found.wake()
 
     async def take(self, most: int) -> Sequence[LocalDelivery]:
         while not self._closed:
-            if len(self._unsettled) >= self._prefetch:
-                self._room.clear()
-                await self._room.wait()
-                continue
-            if self._queue.letters:
-                return self._grab(min(most, self._prefetch - len(self._unsettled)))
-            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._queue.waiting.append(waiter)
-            await waiter
+            self.wake.clear()
+            taken = self._grab(most)
+            if taken:
+                return taken
+            await self.wake.wait()
         return ()
 
     def _grab(self, most: int) -> list[LocalDelivery]:
         taken: list[LocalDelivery] = []
-        while self._queue.letters and len(taken) < most:
-            letter = self._queue.letters.popleft()
-            letter.deliveries += 1
-            delivery = LocalDelivery(self, letter)
-            self._unsettled[delivery] = letter
-            taken.append(delivery)
-        if self._queue.letters:
-            self._queue.wake()
+        for queue in self._queues.values():
+            unsettled = self._unsettled[queue.name]
+            while queue.letters and len(taken) < most and len(unsettled) < self._prefetch:
+                letter = queue.letters.popleft()
+                letter.deliveries += 1
+                delivery = LocalDelivery(self, queue, letter)
+                unsettled[delivery] = None
+                taken.append(delivery)
+            if queue.letters:
+                queue.wake()  # others may have room
         return taken
 
     def settle(self, delivery: LocalDelivery) -> bool:
-        settled = self._unsettled.pop(delivery, None) is not None
-        self._room.set()
-        return settled
-
-    def bury(self, letter: _Letter, reason: str) -> None:
-        self._bus.bury(self._name, letter.body, reason)
-
-    def give_back(self, letter: _Letter) -> None:
-        if letter.deliveries >= DELIVERY_LIMIT:
-            self.bury(letter, f"delivered {letter.deliveries} times without success")
-        else:
-            self._queue.put(letter, front=True)
+        if delivery not in self._unsettled.get(delivery.queue, ()):
+            return False
+        del self._unsettled[delivery.queue][delivery]
+        self.wake.set()
+        return True
 
     async def close(self) -> None:
         self._closed = True
-        self._room.set()
-        for letter in self._unsettled.values():
-            self._queue.put(letter, front=True)
+        for queue in list(self._queues):
+            await self.drop(queue)
+        self.wake.set()
+
+    def vanish(self) -> None:
+        """What a broker does when a consumer's connection ends: everything unsettled is delivered again."""
+        self._closed = True
+        for queue in self._queues.values():
+            queue.consumers.remove(self)
+        self._queues.clear()
+        for unsettled in self._unsettled.values():
+            for delivery in reversed(unsettled):
+                delivery.give_back()
         self._unsettled.clear()
-        for waiter in self._queue.waiting:
-            if not waiter.done():
-                waiter.set_result(None)
+        self.wake.set()
 
 
 class LocalBus:
-    """Queues by name. `tap` sees every published message; `clock` dates dead letters."""
+    """Queues by name. `clock` dates dead letters."""
 
-    def __init__(self, clock: Callable[[], float], tap: Callable[[str, bytes], None] | None = None):
+    durable = False
+
+    def __init__(self, clock: Callable[[], float]):
         self._queues: dict[str, _Queue] = {}
-        self._dead: deque[DeadLetter] = deque(maxlen=_DEAD_LETTERS_KEPT)
         self._clock = clock
-        self._tap = tap
 
     def queue(self, name: str) -> _Queue:
-        return self._queues.setdefault(name, _Queue())
+        found = self._queues.get(name)
+        if found is None:
+            found = self._queues[name] = _Queue(name)
+        return found
 
     async def publish(self, queue: str, bodies: Sequence[bytes]) -> None:
         target = self.queue(queue)
         for body in bodies:
-            if self._tap is not None:
-                self._tap(queue, body)
             target.put(_Letter(body))
 
-    async def consume(self, queue: str, prefetch: int) -> LocalConsumer:
-        return LocalConsumer(self, queue, prefetch)
+    async def consume(self, queues: Iterable[str], prefetch: int) -> LocalConsumer:
+        consumer = LocalConsumer(self, prefetch)
+        for queue in queues:
+            await consumer.add(queue)
+        return consumer
 
     def depth(self, queue: str) -> int:
         """Messages that wait for a consumer."""
         return len(self.queue(queue).letters)
 
     def bury(self, queue: str, body: bytes, reason: str) -> None:
-        self._dead.append(DeadLetter(queue, body, reason, self._clock()))
+        self.queue(DEAD).put(_Letter(encode_letter(DeadLetter(queue, body, reason, self._clock()))))
 
-    def dead_letters(self, queue: str | None = None) -> Sequence[DeadLetter]:
-        return [d for d in self._dead if queue is None or d.queue == queue]
+    async def close(self) -> None:
+        self._queues.clear()

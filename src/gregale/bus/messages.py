@@ -9,6 +9,11 @@ import msgspec
 VERSION = 1
 ENGINE = "engine"
 ACTIONS = "actions"
+EVENTS = "events."
+
+
+def engine_queue(partition: int) -> str:
+    return f"{ENGINE}.{partition}"
 
 
 class StartMessage(msgspec.Struct, frozen=True, tag="start"):
@@ -18,8 +23,18 @@ class StartMessage(msgspec.Struct, frozen=True, tag="start"):
     root_id: str
 
 
+class WakeMessage(msgspec.Struct, frozen=True, tag="wake"):
+    """Somebody else has changed an execution: its rows say what is due. Lost: the sweep reads them too. Twice: read again."""
+
+    execution_id: str
+    root_id: str
+
+
 class ActionFinished(msgspec.Struct, frozen=True, tag="action_done"):
-    """An action has ended. Lost: its holder's row says so, or its heartbeat stops. Twice: it has ended already."""
+    """An action has ended. Lost: its result is stored, or its holder stops naming it. Twice: it has ended already.
+
+    `stored`: the result is too large for a message, and waits in the database.
+    """
 
     action_id: str
     execution_id: str | None
@@ -29,10 +44,14 @@ class ActionFinished(msgspec.Struct, frozen=True, tag="action_done"):
     error: Any = None
     cancel: bool = False
     force_fail: str | None = None
+    stored: bool = False
 
 
 class RunActionMessage(msgspec.Struct, frozen=True, tag="run_action"):
-    """Run an action. Lost: nobody holds it, and the sweep sends it again. Twice: the claim refuses, or it is idempotent."""
+    """Run an action. Lost: nobody holds it, and the sweep sends it again. Twice: the claim refuses, or it is idempotent.
+
+    `stored`: the input is too large for a message, and is read from the action's row. `again`: a sweep sends it.
+    """
 
     action_id: str
     execution_id: str | None
@@ -45,9 +64,11 @@ class RunActionMessage(msgspec.Struct, frozen=True, tag="run_action"):
     safe_rerun: bool = False
     is_sync: bool = True
     timeout: int | None = None
+    stored: bool = False
+    again: bool = False
 
 
-Message = StartMessage | ActionFinished | RunActionMessage
+Message = StartMessage | ActionFinished | RunActionMessage | WakeMessage
 
 
 class _Envelope(msgspec.Struct, frozen=True):
@@ -84,4 +105,4 @@ def actions_queue(target: str | None) -> str:
 
 def notification_queue(exchange: str, topic: str) -> str:
     """Where services publish events, and event triggers listen."""
-    return f"events.{exchange}.{topic}"
+    return f"{EVENTS}{exchange}.{topic}"

@@ -3,6 +3,6 @@
 Each is started and stopped by the id of its process, never by name, and is gone when the program that started it is.
 """
 
-from gregale.lab.servers import LabError, MariaDB, PostgreSQL, Server
+from gregale.lab.servers import DatabaseServer, LabError, MariaDB, PostgreSQL, RabbitMQ, Server
 
-__all__ = ["LabError", "MariaDB", "PostgreSQL", "Server"]
+__all__ = ["DatabaseServer", "LabError", "MariaDB", "PostgreSQL", "RabbitMQ", "Server"]

@@ -1,4 +1,4 @@
-"""PostgreSQL and MariaDB from Debian's packages. Neither runs as root, so root starts them as the user of their package."""
+"""PostgreSQL, MariaDB and RabbitMQ from Debian's packages. None runs as root, so root starts them as the user of their package."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import uuid
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -47,13 +48,13 @@ class Server(ABC):
         """What runs it, in the foreground."""
 
     @abstractmethod
-    def url(self, database: str) -> str:
-        """For `gregale.store.Database`."""
+    def answers(self) -> bool:
+        """Whether it takes connections and serves them."""
 
     def start(self) -> None:
         """Raises LabError."""
         if not any(self.folder.iterdir()):
-            self._own(self.folder)
+            self.own(self.folder)
             self.prepare()
         self.process = self._spawn(self.command())
         weakref.finalize(self, _end, self.process)
@@ -63,24 +64,6 @@ class Server(ABC):
                 raise LabError(f"{self.name} did not start; its log:\n{self._log()}")
             time.sleep(0.05)
 
-    def answers(self) -> bool:
-        """Whether it takes queries."""
-        engine = sa.create_engine(self.url(""), poolclass=sa.pool.NullPool)
-        try:
-            with engine.connect() as connection:
-                connection.execute(sa.text("SELECT 1"))
-        except sa.exc.DBAPIError:
-            return False
-        return True
-
-    def create_database(self) -> str:
-        """A new, empty database; gives its URL."""
-        name = f"g{uuid.uuid4().hex}"
-        engine = sa.create_engine(self.url(""), poolclass=sa.pool.NullPool, isolation_level="AUTOCOMMIT")
-        with engine.connect() as connection:
-            connection.execute(sa.text(f"CREATE DATABASE {name}"))
-        return self.url(name)
-
     def stop(self) -> None:
         """As an operator would."""
         self._signal(signal.SIGTERM)
@@ -89,9 +72,26 @@ class Server(ABC):
         """As if the power were cut off the process."""
         self._signal(signal.SIGKILL)
 
+    def pause(self) -> None:
+        """As if it hung."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        os.kill(self.pid, signal.SIGCONT)
+
+    @property
+    def pid(self) -> int:
+        """The process that is the server. Raises LabError when it does not run."""
+        if self.process is None or self.process.poll() is not None:
+            raise LabError(f"{self.name} does not run")
+        return self.process.pid
+
     def _signal(self, number: int) -> None:
         if self.process is not None and self.process.poll() is None:
-            self.process.send_signal(number)
+            os.kill(self.pid, number)
+            if number == signal.SIGKILL:
+                with suppress(ProcessLookupError):
+                    os.kill(self.pid, signal.SIGCONT)  # a paused process does not see the end coming
             self.process.wait(60)
 
     def __enter__(self) -> Server:
@@ -110,7 +110,7 @@ class Server(ABC):
 
     # Processes ------------------------------------------------------------------------------------------------------
 
-    def _own(self, path: Path) -> None:
+    def own(self, path: Path) -> None:
         if os.geteuid() == 0:
             try:
                 found = pwd.getpwnam(self.user)
@@ -158,7 +158,31 @@ class Server(ABC):
         return log.read_text(errors="replace")[-4000:] if log.exists() else ""
 
 
-class PostgreSQL(Server):
+class DatabaseServer(Server):
+    @abstractmethod
+    def url(self, database: str) -> str:
+        """For `gregale.store.Database`."""
+
+    def answers(self) -> bool:
+        """Whether it takes queries."""
+        engine = sa.create_engine(self.url(""), poolclass=sa.pool.NullPool)
+        try:
+            with engine.connect() as connection:
+                connection.execute(sa.text("SELECT 1"))
+        except sa.exc.DBAPIError:
+            return False
+        return True
+
+    def create_database(self) -> str:
+        """A new, empty database; gives its URL."""
+        name = f"g{uuid.uuid4().hex}"
+        engine = sa.create_engine(self.url(""), poolclass=sa.pool.NullPool, isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            connection.execute(sa.text(f"CREATE DATABASE {name}"))
+        return self.url(name)
+
+
+class PostgreSQL(DatabaseServer):
     name = "postgresql"
     user = "postgres"
 
@@ -184,6 +208,7 @@ class PostgreSQL(Server):
             "shared_buffers": "128MB",
             "max_connections": 200,
             "log_min_messages": "error",
+            "deadlock_timeout": "100ms",
         }
         given = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
         return [str(_program("postgres")), "-D", str(self.folder / "data"), *given]
@@ -192,7 +217,7 @@ class PostgreSQL(Server):
         return f"postgresql+psycopg://postgres@127.0.0.1:{self.port}/{database or 'postgres'}"
 
 
-class MariaDB(Server):
+class MariaDB(DatabaseServer):
     name = "mariadb"
     user = "mysql"
 
@@ -204,17 +229,110 @@ class MariaDB(Server):
             "innodb_flush_log_at_trx_commit=1\ninnodb_snapshot_isolation=ON\nmax_allowed_packet=256M\nmax_connections=200\n"
         )
         self._run(
-            _found("mariadb-install-db"),
+            _found("mariadb-install-db", "mariadb-server"),
             f"--defaults-file={self.folder}/my.cnf",
             "--auth-root-authentication-method=normal",
             "--skip-test-db",
         )
 
     def command(self) -> Sequence[str]:
-        return [_found("mariadbd"), f"--defaults-file={self.folder}/my.cnf"]
+        return [_found("mariadbd", "mariadb-server"), f"--defaults-file={self.folder}/my.cnf"]
 
     def url(self, database: str) -> str:
         return f"mariadb+pymysql://root@127.0.0.1:{self.port}/{database or 'mysql'}?charset=utf8mb4"
+
+
+class RabbitMQ(Server):
+    """One broker. Erlang finds its nodes by a small program, epmd, of which this one has its own."""
+
+    name = "rabbitmq"
+    user = "rabbitmq"
+
+    def __init__(self, folder: Path | None = None):
+        super().__init__(folder)
+        self._ports = (free_port(), free_port())
+        self._epmd: subprocess.Popen[bytes] | None = None
+
+    def prepare(self) -> None:
+        (self.folder / "rabbitmq.conf").write_text(
+            f"listeners.tcp.1 = 127.0.0.1:{self.port}\nloopback_users = none\ndefault_user = gregale\ndefault_pass = gregale\n"
+            "vm_memory_high_watermark.absolute = 1GiB\ndisk_free_limit.absolute = 200MB\nheartbeat = 10\n"
+            "raft.wal_max_size_bytes = 67108864\nlog.file.level = warning\n"
+        )
+        (self.folder / "enabled_plugins").write_text("[].")
+        cookie = self.folder / ".erlang.cookie"
+        cookie.write_text(uuid.uuid4().hex)
+        cookie.chmod(0o400)
+        for file in self.folder.iterdir():
+            self.own(file)
+
+    def start(self) -> None:
+        _found("rabbitmqctl", "rabbitmq-server")
+        if not any(self.folder.iterdir()):
+            self.own(self.folder)
+            self.prepare()
+        if self._epmd is None:
+            self._epmd = self._spawn([_found("epmd", "rabbitmq-server"), "-port", str(self._ports[0])])
+            weakref.finalize(self, _end, self._epmd)
+        super().start()
+
+    def wipe(self) -> None:
+        """Forget every queue and message. Only while it does not run."""
+        shutil.rmtree(self.folder / "mnesia", ignore_errors=True)
+
+    def command(self) -> Sequence[str]:
+        (self.folder / "pid").unlink(missing_ok=True)
+        return ["/usr/lib/rabbitmq/bin/rabbitmq-server"]
+
+    @property
+    def pid(self) -> int:
+        """A script starts the server, which says its own id in a file."""
+        try:
+            return int((self.folder / "pid").read_text())
+        except (OSError, ValueError):
+            return super().pid
+
+    def kill(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+            self.process.wait(60)
+
+    def answers(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), 1) as connection:
+                connection.sendall(b"AMQP\0\0\x09\x01")
+                return bool(connection.recv(1))
+        except OSError:
+            return False
+
+    def url(self) -> str:
+        """For the setting broker.url."""
+        return f"amqp://gregale:gregale@127.0.0.1:{self.port}/"
+
+    def _environment(self) -> dict[str, str]:
+        return super()._environment() | {
+            "RABBITMQ_NODENAME": f"gregale{self.port}@localhost",
+            "RABBITMQ_DIST_PORT": str(self._ports[1]),
+            "ERL_EPMD_PORT": str(self._ports[0]),
+            "ERL_EPMD_ADDRESS": "127.0.0.1",
+            "RABBITMQ_MNESIA_BASE": str(self.folder / "mnesia"),
+            "RABBITMQ_LOG_BASE": str(self.folder / "log"),
+            "RABBITMQ_CONFIG_FILE": str(self.folder / "rabbitmq.conf"),
+            "RABBITMQ_CONF_ENV_FILE": "/dev/null",
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(self.folder / "enabled_plugins"),
+            "RABBITMQ_PID_FILE": str(self.folder / "pid"),
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none",
+        }
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.kill()
+        if self._epmd is not None:
+            _end(self._epmd)
+        super().__exit__(kind, error, trace)
 
 
 def free_port() -> int:
@@ -232,10 +350,10 @@ def _program(name: str) -> Path:
     return found[-1]
 
 
-def _found(name: str) -> str:
+def _found(name: str, package: str) -> str:
     found = shutil.which(name, path="/usr/sbin:/usr/bin:/sbin:/bin")
     if found is None:
-        raise LabError(f"'{name}' is not installed: apt-get install mariadb-server")
+        raise LabError(f"'{name}' is not installed: apt-get install {package}")
     return found
 
 

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from gregale.core import Work
+from gregale.core.partition import partition_of
 from gregale.core.state import COMPLETED
 from gregale.store import rows
 from gregale.store.schema import action_executions, arrivals, contexts, executions, garbage, specs, tasks, timers
@@ -187,7 +188,7 @@ def _timers(connection: Connection, changed: list[Work]) -> None:
             ),
             [{"t": key[0], "k": key[1], "s": key[2]} for key, _ in done],
         )
-    new = [rows.timer_row(t, rows.partition_of(w.execution.root_id)) for w in changed for t in w.timers]
+    new = [rows.timer_row(t, partition_of(w.execution.root_id)) for w in changed for t in w.timers]
     distinct = {(r["task_id"], r["kind"], r["stamp"]): r for r in new}
     if distinct:
         known = connection.execute(

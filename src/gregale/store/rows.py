@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import zlib
 from typing import Any
 
 import msgspec
 from immutables import Map
 
+from gregale.core.partition import partition_of
 from gregale.core.state import Arrival, Child, Execution, Items, State, Task, Timer
 
-PARTITIONS = 32
-
 Row = dict[str, Any]
-
-
-def partition_of(root_id: str) -> int:
-    """All executions of a tree share the partition of their root."""
-    return zlib.crc32(root_id.encode()) % PARTITIONS
 
 
 def encode(value: Any) -> str:

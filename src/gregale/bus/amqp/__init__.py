@@ -1,0 +1,5 @@
+"""RabbitMQ."""
+
+from gregale.bus.amqp.bus import AmqpBus
+
+__all__ = ["AmqpBus"]
