@@ -27,6 +27,7 @@ SWEPT = Counter("gregale_sweep_found_total", "What the sweep has set going again
 PUBLISHED = Counter("gregale_published_total", "Messages that the broker has taken", ("queue",), registry=REGISTRY)
 UNPUBLISHED = Counter("gregale_unpublished_total", "Messages that the broker has not confirmed", registry=REGISTRY)
 REDELIVERED = Counter("gregale_redelivered_total", "Messages that came again", ("queue",), registry=REGISTRY)
+BURIED = Counter("gregale_dead_letters_total", "Messages that could not be handled", registry=REGISTRY)
 WAITING = Gauge("gregale_inbox_events", "Events that wait to be decided here", registry=REGISTRY)
 PARTITIONS = Gauge("gregale_partitions_owned", "Partitions that this engine owns", registry=REGISTRY)
 RETRIED = Counter("gregale_database_retries_total", "Transactions tried again", ("kind",), registry=REGISTRY)

@@ -1,33 +1,40 @@
-"""One process with everything in it: database, bus, engine and executor, started and stopped in the right order."""
+"""One process: what it is made of by its kind, started and stopped in the right order."""
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import socket
 import sys
 import time
 import uuid
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from importlib.resources import files
 from types import TracebackType
 from typing import Any, Literal
 
 import msgspec
+from sqlalchemy.exc import IntegrityError
 from starlette.applications import Starlette
 
-from gregale import cluster
-from gregale.actions import ActionContext, ActionSettings, Registry, Result
+from gregale import faults, inline
+from gregale.actions import ActionSettings, Registry
 from gregale.actions.contract import Action
-from gregale.api import ApiSettings, application
+from gregale.api import ApiSettings, application, health_application
 from gregale.api.auth import DEFAULT_PROJECT, Authenticator, authenticator
-from gregale.bus import LocalBus
-from gregale.core import InvalidInput
+from gregale.bus import BrokerSettings, Bus, LocalBus
+from gregale.cluster import Clock, ClusterSettings, Leases, Membership
 from gregale.core.scope import shown_time
-from gregale.engine import Engine, EngineSettings, standalone
+from gregale.engine import Engine, EngineSettings
 from gregale.executor import Executor, ExecutorSettings
-from gregale.executor.run import run
+from gregale.executor.run import Actions
 from gregale.language import read_workflows
-from gregale.store import Database, definitions, upgrade
-from gregale.store.ownership import Owner
+from gregale.store import Database, StoreError, Unavailable, definitions, members, migrate, upgrade
+from gregale.store.ownership import Owner, change_number
+
+log = logging.getLogger("gregale")
+
+Kind = Literal["serve", "api", "engine", "executor"]
 
 
 class ServiceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -36,14 +43,12 @@ class ServiceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     database: str = "sqlite://"
     durability: Literal["full", "normal"] = "full"
     name: str = ""
+    broker: BrokerSettings = BrokerSettings()
+    cluster: ClusterSettings = ClusterSettings()
     engine: EngineSettings = EngineSettings()
     executor: ExecutorSettings = ExecutorSettings()
     actions: ActionSettings = ActionSettings()
     api: ApiSettings = ApiSettings()
-
-
-def encoded(value: Any) -> str:
-    return msgspec.json.encode(value).decode()
 
 
 def new_id() -> str:
@@ -58,44 +63,141 @@ def _install(connection: Any, now: float) -> None:
 
 
 class Service(AbstractAsyncContextManager["Service"]):
-    """`async with Service(settings) as service:` runs workflows; see `engine` and `database`."""
+    """`async with Service(settings) as service:` runs workflows; see `engine` and `database`.
 
-    def __init__(self, settings: ServiceSettings | None = None, actions: tuple[Action, ...] = ()):
+    A process of kind "serve" is everything; without a broker it is the only one on its database.
+    """
+
+    def __init__(self, settings: ServiceSettings | None = None, actions: tuple[Action, ...] = (), kind: Kind = "serve"):
+        """Raises StoreError, and ValueError for settings that do not fit together."""
         self.settings = settings or ServiceSettings()
+        self.kind = kind
+        if kind != "serve" and not self.settings.broker.url:
+            raise ValueError(f"A process of kind {kind} speaks with others by a broker: name it in broker.url")
         self._since = time.time()
         self._authenticator: Authenticator | None = None
+        self.clock = Clock(time.time)
         self.registry = Registry(self.settings.actions, actions)
         self.database = Database(self.settings.database, self.settings.durability)
-        self.bus = LocalBus(time.time)
-        self.engine = Engine(self.database, self.bus, self.registry.info, time.time, new_id, self.settings.engine)
+        self.bus = self._bus()
+        self.engine = Engine(self.database, self.bus, self.registry.info, self.clock, new_id, self.settings.engine)
+        self.name = self.settings.name or socket.gethostname()
+        self.membership = Membership(self.database, kind, self.name, self.clock, new_id, self.settings.cluster)
+        self.leases: Leases | None = None
+        self.executor: Executor | None = None
+        self.stopping = False
+        self._draining: asyncio.Task[None] | None = None
+
+    def _bus(self) -> Bus:
+        if not self.settings.broker.url:
+            return LocalBus(self.clock)
+        from gregale.bus.amqp import AmqpBus
+        from gregale.bus.faulty import FaultyBus
+
+        bus: Bus = AmqpBus(self.settings.broker, self.clock)
+        return FaultyBus(bus) if faults.wanted() else bus
 
     async def __aenter__(self) -> Service:
         """Raises StoreError when the database cannot be used."""
         sys.setrecursionlimit(max(sys.getrecursionlimit(), 6_000))  # deep trees of sub-workflows end in one decision
         self.database.hold()
-        upgrade(self.database)
-        await self.database.writing(_install, time.time())
-        name = self.settings.name or socket.gethostname()
-        self.member = await cluster.enter(self.database, "serve", name, time.time, new_id)
-        self.executor = Executor(
-            self.database, self.bus, self.registry, time.time, self.member.id, name, self.settings.executor
-        )
+        await self._schema()
+        if self.kind in ("serve", "api"):
+            with suppress(IntegrityError):  # another process has just done the same
+                await self.database.writing(_install, time.time())
+        await self.membership.enter(alone=await self._alone())
         await self.engine.start()
-        await self.executor.start()
+        if self.kind in ("serve", "engine"):
+            self.leases = Leases(
+                self.database, self.membership, self.clock, self.settings.cluster, self.engine.gain, self.engine.lose
+            )
+            await self.engine.own()
+        if self.kind in ("serve", "executor"):
+            self.executor = Executor(
+                self.database,
+                self.bus,
+                self.registry,
+                self.clock,
+                lambda: self.membership.id,
+                self.name,
+                self.settings.executor,
+            )
+            await self.executor.start()
+        self.membership.on_drain.append(self._drain)
+        with suppress(Unavailable):
+            await self.membership.once()
+        self.membership.start()
         return self
 
+    async def _schema(self) -> None:
+        """One process by itself brings its database up to date. Among many it is done once, before them."""
+        if self.settings.broker.url:
+            await asyncio.to_thread(migrate.require, self.database)
+        else:
+            upgrade(self.database)
+
+    async def _alone(self) -> bool:
+        """Whether nobody else can be alive. Raises StoreError when messages would not reach who is."""
+        if self.settings.broker.url:
+            return False
+        if not self.database.is_server:
+            return True
+        before = {m.id: m.heartbeat for m in await self.database.reading(members.alive)}
+        if not before:
+            return True
+        await asyncio.sleep(self.settings.cluster.lease)
+        for member in await self.database.reading(members.alive):
+            if before.get(member.id) != member.heartbeat:
+                raise StoreError(
+                    f"{member.kind} '{member.name}' on {member.host} works on this database. Several processes need a broker: "
+                    "name it in broker.url (of all of them), or stop the other one."
+                )
+        return True
+
+    def _drain(self) -> None:
+        """Partitions are given back by their leases; here the rest takes nothing new."""
+        if self.executor is not None:
+            self._draining = asyncio.create_task(self.executor.drain())
+
+    async def not_ready(self) -> str | None:
+        """Why this process should be given no work; None when it should."""
+        if self.stopping:
+            return "This process is about to stop"
+        if self.membership.state != "up":
+            return f"This member is {self.membership.state}"
+        try:
+            async with asyncio.timeout(1.0):
+                await self.database.reading(change_number)
+        except (Unavailable, TimeoutError):
+            return "The database does not answer"
+        return None
+
     def application(self) -> Starlette:
-        """The REST API over this process. Raises BadPolicy, and ValueError for settings that do not fit together."""
+        """The REST API over this process; health and metrics alone for engines and executors.
+
+        Raises BadPolicy, and ValueError for settings that do not fit together.
+        """
+        if self.kind == "executor":
+            return health_application(self.not_ready)
         self._authenticator = authenticator(self.settings.api.auth)
         trusts = None
-        if self.settings.api.auth.mode == "keystone":
+        if self.settings.api.auth.mode == "keystone":  # engines, too, start executions of triggers
             from gregale.api.auth.keystone import Keystone
             from gregale.api.auth.trusts import KeystoneTrusts
 
             assert isinstance(self._authenticator, Keystone)
             trusts = KeystoneTrusts(self._authenticator, self.engine)
+        if self.kind == "engine":
+            return health_application(self.not_ready)
+        run_inline = inline.Inline(self.engine, Actions(self.registry, self.database), self.name)
         return application(
-            self.engine, self.system_actions, self.run_action, self.settings.api, self._authenticator, trusts
+            self.engine,
+            self.system_actions,
+            run_inline,
+            self.settings.api,
+            self._authenticator,
+            trusts,
+            self.not_ready,
         )
 
     def system_actions(self) -> list[dict[str, object]]:
@@ -120,65 +222,20 @@ class Service(AbstractAsyncContextManager["Service"]):
             for found in [self.registry.get(name)]
         ]
 
-    async def run_action(
-        self,
-        name: str,
-        given: dict[str, Any],
-        namespace: str,
-        project_id: str,
-        description: str = "",
-        save: bool = False,
-        wait: bool = False,
-        target: str | None = None,
-        timeout: int | None = None,
-        credentials: dict[str, Any] | None = None,
-    ) -> Any:
-        """Run an action of its own (language spec 7.3): a map for one that is not stored, else its row.
-
-        Raises InvalidInput.
-        """
-        call = await standalone.prepare(self.engine, name, given, namespace, project_id)
-        if not call.base.is_sync and wait:
-            raise InvalidInput(f"The action '{name}' does not support synchronous execution")
-        if not call.base.is_sync or (save and not wait):
-            return await standalone.store(
-                self.engine, call, project_id, description, target, timeout, None, credentials
-            )
-        context = ActionContext(executor=self.executor.name, settings=self.registry.settings, security=credentials)
-        result = (
-            await run(self.executor.actions, call.base.runs_as or call.base.name, call.base_input, context, timeout)
-            or Result()
-        )
-        state, output = await standalone.outcome(
-            self.engine, call, result.data, result.error, result.cancel, namespace, project_id
-        )
-        if save:
-            return await standalone.store(self.engine, call, project_id, description, target, timeout, (state, output))
-        return {
-            "id": None,
-            "name": name,
-            "workflow_name": None,
-            "workflow_namespace": None,
-            "task_name": None,
-            "task_execution_id": None,
-            "state": state,
-            "state_info": output if state == "ERROR" and isinstance(output, str) else None,
-            "tags": None,
-            "description": description,
-            "project_id": None,
-            "accepted": True,
-            "input": encoded(given),
-            "output": encoded({"result": output}),
-            "created_at": None,
-            "updated_at": None,
-        }
-
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        """What is held is finished first, then partitions and membership are given back: nothing is lost, nothing runs twice."""
+        self.stopping = True
+        await self.membership.finish()
         if self._authenticator is not None:
             await self._authenticator.close()
-        await self.executor.stop()
+        if self.executor is not None:
+            await self.executor.stop()
+        if self.leases is not None:
+            with suppress(Unavailable):
+                await self.leases.give()
         await self.engine.stop()
-        await cluster.leave(self.database, self.member, time.time)
+        await self.membership.leave()
+        await self.bus.close()
         self.database.close()

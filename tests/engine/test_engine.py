@@ -13,13 +13,13 @@ import pytest
 from gregale.actions import action
 from gregale.actions.contract import from_function
 from gregale.bus import ActionFinished, RunActionMessage, StartMessage, encode
-from gregale.bus.messages import ACTIONS, ENGINE
+from gregale.bus.messages import ACTIONS, engine_queue
 from gregale.core import ActionDone, Execution, NotFound, Pause, Resume, Stop, WorkflowError
 from gregale.engine import EngineSettings
 from gregale.executor import ExecutorSettings
 from gregale.language import read_workflows
 from gregale.service import Service, ServiceSettings, new_id
-from gregale.store import definitions, load
+from gregale.store import dead_letters, definitions, load
 
 PROJECT = "<default-project>"
 QUICK = EngineSettings(sweep_every=0.05, stale_after=0.1)
@@ -162,10 +162,20 @@ async def test_repeated_and_late_messages_change_nothing(any_database: str) -> N
 
 async def test_what_is_no_message_is_buried_with_its_reason(any_database: str) -> None:
     async with Service(ServiceSettings(database=any_database)) as service:
-        await service.bus.publish(ENGINE, [b"junk", encode(RunActionMessage("a", None, None, None, "", "x", {}))])
+        await service.bus.publish(
+            engine_queue(3), [b"junk", encode(RunActionMessage("a", None, None, None, "", "x", {}))]
+        )
         await service.bus.publish(ACTIONS, [b"junk", encode(StartMessage("e", "e"))])
-        await until(lambda: len(service.bus.dead_letters()) == 4)
-        assert {d.queue for d in service.bus.dead_letters()} == {ENGINE, ACTIONS}
+
+        async def buried() -> list[Any]:
+            return list(await service.database.reading(dead_letters.listed, 10))
+
+        async def all_of_them() -> bool:
+            return len(await buried()) == 4
+
+        await until(all_of_them)
+        assert {letter.queue for letter in await buried()} == {engine_queue(3), ACTIONS}
+        assert all(letter.reason.startswith(("not a message", "version")) for letter in await buried())
 
 
 async def test_a_poisoned_execution_is_set_aside_and_the_others_go_on(
@@ -317,7 +327,11 @@ async def test_target_sends_an_action_to_the_executor_of_that_name(any_database:
         )
         assert (await finished(service, await start(service))).state == "SUCCESS"
         other = await start(service, "else")
-        await until(lambda: service.bus.depth("actions.elsewhere") == 1)
+
+        async def queued() -> bool:
+            return await service.bus.depth("actions.elsewhere") == 1
+
+        await until(queued)
         assert (await stored(service, other)).state == "RUNNING"
 
 
@@ -358,6 +372,7 @@ async def test_cancelling_a_running_action_stops_it_and_reports_a_cancellation(a
         execution_id = await start(service)
         await asyncio.wait_for(begun.wait(), 20)
         [child] = (await stored(service, execution_id)).children.values()
+        assert service.executor is not None
         service.executor.cancel(child.id)
         found = await finished(service, execution_id)
         assert (found.state, found.state_info, ended.is_set()) == ("CANCELLED", "Cancelled tasks: a", True)

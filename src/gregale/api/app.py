@@ -15,10 +15,12 @@ from starlette.routing import Route
 
 from gregale import metrics
 from gregale.api import openapi, problems, root
+from gregale.api.admission import Admission
 from gregale.api.auth import Authenticator, Identity, authenticator
 from gregale.api.auth.policy import Policy
 from gregale.api.call import Services, Trusts
 from gregale.api.endpoint import Endpoint
+from gregale.api.health import NotReady
 from gregale.api.rate import Rate
 from gregale.api.settings import ApiSettings
 from gregale.api.v2 import (
@@ -69,6 +71,7 @@ def application(
     settings: ApiSettings | None = None,
     telling_apart: Authenticator | None = None,
     trusts: Trusts | None = None,
+    not_ready: NotReady | None = None,
 ) -> Starlette:
     """`system_actions`: what the registry offers, as the API shows it. `run_inline`: runs an action in place (spec 7.3).
 
@@ -76,7 +79,16 @@ def application(
     """
     settings = settings or ApiSettings()
     policy = Policy.from_file(settings.auth.policy_file)
-    services = Services(engine, settings, policy, system_actions, run_inline, trusts or Trusts())
+    services = Services(
+        engine,
+        settings,
+        policy,
+        system_actions,
+        run_inline,
+        trusts or Trusts(),
+        Admission(engine, settings),
+        not_ready or _always_ready,
+    )
     gate = _Gate(services, telling_apart or authenticator(settings.auth))
     # a fixed path goes before one with a parameter in its place
     ordered = sorted(ENDPOINTS, key=lambda e: [("{" in part, part) for part in e.path.split("/")])
@@ -100,6 +112,10 @@ def application(
             allow_headers=["*"],
         )
     return app
+
+
+async def _always_ready() -> str | None:
+    return None
 
 
 class _Gate:

@@ -14,6 +14,7 @@ from gregale.api.auth import Unauthenticated, Unreachable
 from gregale.core import Conflict, InvalidInput, NotAllowed, NotFound, WorkflowError
 from gregale.expressions import ExpressionError
 from gregale.language import InvalidDocument
+from gregale.store import Unavailable
 
 log = logging.getLogger("gregale.api")
 
@@ -63,6 +64,7 @@ _STATUS: dict[type[Exception], int] = {
     Gone: 410,
     Unreachable: 503,
     NotReady: 503,
+    Unavailable: 503,
 }
 KNOWN = tuple(_STATUS)
 STATUSES = tuple(sorted({*_STATUS.values(), 405, 415}))
@@ -89,7 +91,7 @@ def response(error: Exception) -> Response:
     headers = {}
     if isinstance(error, TooMany):
         headers["Retry-After"] = str(max(1, round(error.wait)))
-    elif isinstance(error, Unreachable | NotReady):
+    elif isinstance(error, Unreachable | NotReady | Unavailable):
         headers["Retry-After"] = "1"
     if isinstance(error, DataError):  # its own words are the database's, with the statement
         return answer(status, "A value is too long for what it is for, or holds a character that cannot be stored")

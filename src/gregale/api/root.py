@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
-from sqlalchemy.exc import DBAPIError
 from starlette.responses import RedirectResponse, Response
 
 from gregale import metrics
@@ -53,13 +52,12 @@ async def health(call: Call) -> dict[str, Any]:
 
 @api("GET", "/readyz", open=True, lenient=True, reply={"type": "object"})
 async def ready(call: Call) -> dict[str, Any]:
-    """200 while this process takes work: 503 when it is about to stop, or its database does not answer."""
+    """200 while this process takes work: 503 when it is about to stop, draining, or its database does not answer."""
     if call.request.app.state.wakers.closed:
         raise NotReady("This process is about to stop")
-    try:
-        await call.read(change_number)
-    except DBAPIError:
-        raise NotReady("The database does not answer") from None
+    reason = await call.services.not_ready()
+    if reason is not None:
+        raise NotReady(reason)
     return {"status": "ready"}
 
 

@@ -25,7 +25,7 @@ from sqlalchemy.engine import Connection
 from gregale.core.partition import partition_of
 from gregale.language import read_workflows
 from gregale.service import Service, ServiceSettings
-from gregale.store import Database, definitions, rows, upgrade
+from gregale.store import Database, definitions, upgrade
 from gregale.store.definitions import spec_hash
 from gregale.store.ownership import Owner
 from gregale.store.schema import action_executions, executions, tasks

@@ -75,6 +75,10 @@ class Consumer(Protocol):
         """Take no more; what was taken may still be settled."""
         ...
 
+    async def abandon(self) -> None:
+        """Take no more; what is not settled is delivered to others."""
+        ...
+
 
 class Bus(Protocol):
     durable: bool
@@ -86,6 +90,10 @@ class Bus(Protocol):
 
     async def consume(self, queues: Iterable[str], prefetch: int) -> Consumer:
         """`prefetch`: most unsettled deliveries of each queue."""
+        ...
+
+    async def depth(self, queue: str) -> int:
+        """Messages that wait for a consumer. Raises BusUnavailable."""
         ...
 
     async def close(self) -> None: ...

@@ -30,12 +30,12 @@ class _Queue:
             self.letters.append(letter)
         self.wake()
 
-    def wake(self) -> None:
+    def wake(self, but: LocalConsumer | None = None) -> None:
         """Tell one consumer that waits, each in its turn."""
         for _ in range(len(self.consumers)):
             consumer = self.consumers[0]
             self.consumers.rotate(-1)
-            if not consumer.wake.is_set():
+            if consumer is not but and not consumer.wake.is_set():
                 consumer.wake.set()
                 return
 
@@ -112,8 +112,8 @@ class LocalConsumer:
                 delivery = LocalDelivery(self, queue, letter)
                 unsettled[delivery] = None
                 taken.append(delivery)
-            if queue.letters:
-                queue.wake()  # others may have room
+            if queue.letters and taken:
+                queue.wake(but=self)  # others may have room
         return taken
 
     def settle(self, delivery: LocalDelivery) -> bool:
@@ -129,8 +129,7 @@ class LocalConsumer:
             await self.drop(queue)
         self.wake.set()
 
-    def vanish(self) -> None:
-        """What a broker does when a consumer's connection ends: everything unsettled is delivered again."""
+    async def abandon(self) -> None:
         self._closed = True
         for queue in self._queues.values():
             queue.consumers.remove(self)
@@ -168,7 +167,7 @@ class LocalBus:
             await consumer.add(queue)
         return consumer
 
-    def depth(self, queue: str) -> int:
+    async def depth(self, queue: str) -> int:
         """Messages that wait for a consumer."""
         return len(self.queue(queue).letters)
 

@@ -10,6 +10,8 @@ VERSION = 1
 ENGINE = "engine"
 ACTIONS = "actions"
 EVENTS = "events."
+INLINE = 128 * 1024
+"""Bytes; a larger input or result travels by reference to its row."""
 
 
 def engine_queue(partition: int) -> str:

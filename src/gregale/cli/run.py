@@ -139,6 +139,7 @@ async def _run(
 
 async def _cancel(service: Service, execution_id: str) -> None:
     await service.engine.apply(execution_id, Stop("CANCELLED", "Cancelled by Ctrl-C"))
+    assert service.executor is not None
     service.executor.cancel()
 
 

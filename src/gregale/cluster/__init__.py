@@ -1,5 +1,12 @@
-"""Members: every process is a row, so that what it holds can be told from what it has left behind."""
+"""Members and leases: every process is a row with a heartbeat, and engines own partitions while theirs goes on.
 
-from gregale.cluster.members import Member, enter, leave
+Who is alive is judged by watching: a heartbeat that does not change while the watcher itself reaches the database. So the
+clocks of machines do not matter, and an outage of the database, which silences all alike, declares nobody lost.
+"""
 
-__all__ = ["Member", "enter", "leave"]
+from gregale.cluster.clock import Clock
+from gregale.cluster.leases import Leases
+from gregale.cluster.membership import Membership
+from gregale.cluster.settings import ClusterSettings
+
+__all__ = ["Clock", "ClusterSettings", "Leases", "Membership"]

@@ -5,6 +5,7 @@ new state, the rows that changed and the commands to issue. Time, ids and everyt
 given in by a `View`; a question that it cannot answer yet is raised as `Missing`, and the caller decides again.
 """
 
+from gregale.core.complete import LOST
 from gregale.core.decide import Decision, Settings, Work, create_execution, decide
 from gregale.core.errors import Conflict, InvalidInput, Missing, NotAllowed, NotFound, Rejected, WorkflowError
 from gregale.core.events import (
@@ -25,6 +26,7 @@ from gregale.core.state import Child, Execution, RunAction, StartExecution, Stat
 from gregale.core.view import ActionInfo, Definition, Parameter, View
 
 __all__ = [
+    "LOST",
     "ActionDone",
     "ActionInfo",
     "ActionUpdate",

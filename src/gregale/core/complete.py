@@ -22,11 +22,14 @@ _ITEM_STATES = {
 
 
 def action_done(work: Work, event: ActionDone) -> None:
-    """Take the result of an action. Results for actions that ended or are gone change nothing."""
+    """Take the result of an action. Results for actions that ended or are gone change nothing, but for a note."""
     child = work.execution.children.get(event.action_id)
-    if child is None or child.kind != "ACTION" or child.state.completed:
+    if child is None or child.kind != "ACTION":
         return
     if event.attempt is not None and event.attempt != child.attempt:
+        return
+    if child.state.completed:
+        _note_late(work, child, event)
         return
     state = State.CANCELLED if event.cancel else State.ERROR if event.error is not None else State.SUCCESS
     value = None if event.cancel else event.error if event.error is not None else event.data
@@ -43,6 +46,26 @@ def action_done(work: Work, event: ActionDone) -> None:
     except (ForceFail, expressions.ExpressionError, Rejected) as e:
         failure, state, value, info = e, State.ERROR, str(e), str(e)
     child_done(work, task, child, state, value, info, failure)
+
+
+LOST = "Lost"
+"""How the reason of an action begins whose executor was lost."""
+_LATE = " A result came late, and was not accepted: "
+
+
+def _note_late(work: Work, child: Child, event: ActionDone) -> None:
+    """An action that was given up reports after all: people who decide what to do next should know."""
+    info = child.state_info or ""
+    if not info.startswith(LOST) or _LATE in info or (isinstance(event.error, str) and event.error.startswith(LOST)):
+        return
+    said = (
+        "it was cancelled"
+        if event.cancel
+        else f"it failed: {event.error}"
+        if event.error is not None
+        else "it succeeded"
+    )
+    work.change_child(child, state_info=cut(f"{info}{_LATE}{said}"))
 
 
 def _transformed(work: Work, child: Child, value: Any) -> Any:

@@ -18,7 +18,7 @@ from croniter.croniter import CroniterError
 from gregale import metrics
 from gregale.core import InvalidInput, Rejected
 from gregale.expressions import ExpressionError
-from gregale.store import maintenance, rows, triggers
+from gregale.store import Unavailable, maintenance, rows, triggers
 
 if TYPE_CHECKING:
     from gregale.engine.engine import Engine
@@ -57,15 +57,17 @@ class Cron:
 
     async def run(self) -> None:
         while self._engine.settings.cron:
+            wait = _LONGEST_WAIT
             try:
-                await self.once()
-                wait = _LONGEST_WAIT
-                due = await self._engine.database.reading(triggers.next_due)
-                if due is not None:
-                    wait = min(wait, max(0.005, due - self._engine.clock()))
+                if self._engine.leads:
+                    await self.once()
+                    due = await self._engine.database.reading(triggers.next_due)
+                    if due is not None:
+                        wait = min(wait, max(0.005, due - self._engine.clock()))
+            except Unavailable as e:
+                log.warning("cron triggers wait for the database: %s", e)
             except Exception:
                 log.exception("cron triggers could not be read; tried again")
-                wait = _LONGEST_WAIT
             await asyncio.sleep(wait)
 
     async def once(self) -> None:
@@ -85,6 +87,9 @@ class Cron:
         except (Rejected, ExpressionError) as e:
             error = str(e)
             log.error("cron trigger '%s' could not start its workflow: %s", row.name, e)
+        except Unavailable as e:
+            log.warning("cron trigger '%s' waits for the database: %s", row.name, e)
+            return
         except Exception:
             log.exception("cron trigger '%s' could not be fired; tried again", row.name)
             return

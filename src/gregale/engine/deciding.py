@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from gregale.core import ActionInfo, Decision, Missing, Settings, decide
+from gregale.core import ActionDone, ActionInfo, Decision, Missing, Settings, decide
 from gregale.engine.inbox import Job
 from gregale.engine.view import Cache, CachedView, answer
 from gregale.store import Database
@@ -34,11 +34,13 @@ class Decider:
         self._new_id = new_id
         self._settings = settings
         self._refuse = refuse
+        self._fresh: set[str] = set()
 
     async def decide(self, groups: dict[str, list[Job]], registry: Callable[[str], ActionInfo | None]) -> Decided:
         """One decision per tree, with the jobs that are in it."""
         self._cache.seen(await self._database.reading(change_number))
         transient: dict[tuple[Any, ...], Any] = {}
+        self._fresh.clear()
         waiting = dict(groups)
         decided: Decided = []
         while waiting:
@@ -63,6 +65,7 @@ class Decider:
             failed = None
             for job in jobs:
                 try:
+                    self._require_fresh(job, view)
                     _one(decision, job)
                 except Missing as e:
                     questions.append(e.question)
@@ -77,10 +80,22 @@ class Decider:
                 return decision, jobs
             jobs.remove(failed)
 
+    def _require_fresh(self, job: Job, view: CachedView) -> None:
+        """A result that would change nothing may be one for an action that another process has started: before it is dropped,
+        the rows have to say so. Raises Missing."""
+        if not isinstance(job.event, ActionDone) or job.execution_id in self._fresh:
+            return
+        known = view.execution(job.execution_id)
+        child = None if known is None else known.children.get(job.event.action_id)
+        if child is None or child.state.completed or job.event.attempt not in (None, child.attempt):
+            self._cache.forget(job.execution_id)
+            raise Missing("execution", job.execution_id)
+
     async def _learn(self, questions: list[tuple[Any, ...]], transient: dict[tuple[Any, ...], Any]) -> None:
         found = await self._database.reading(answer, questions[:_MAX_QUESTIONS], self._settings.deep_merge)
         for question, value in found.items():
             if question[0] == "execution":
+                self._fresh.add(question[1])
                 if value is None:
                     self._cache.executions[question[1]] = None
                 else:
@@ -89,7 +104,8 @@ class Decider:
                 transient[question] = value
                 if question[0] == "subtree":
                     for execution in value:
-                        self._cache.executions.setdefault(execution.id, execution)
+                        if self._cache.executions.get(execution.id) is None:
+                            self._cache.keep(execution)
             else:
                 self._cache.answers[question] = value
 

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import heapq
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import suppress
 from typing import Any
 
-from sqlalchemy.engine import Connection
+import sqlalchemy as sa
 
-from gregale import metrics
-from gregale.bus import ActionFinished, Bus, Delivery, RunActionMessage, StartMessage, Unreadable, decode, encode
-from gregale.bus.messages import ENGINE, actions_queue
+from gregale import faults, metrics
+from gregale.bus import Bus, WakeMessage, encode
+from gregale.bus.messages import engine_queue
 from gregale.core import (
-    ActionDone,
     ActionInfo,
     Conflict,
     Decision,
@@ -22,33 +21,35 @@ from gregale.core import (
     Execution,
     NotFound,
     Rejected,
-    RunAction,
-    Start,
-    StartExecution,
     Stop,
-    Timer,
-    TimerFired,
     Work,
     create_execution,
 )
-from gregale.core.work import Command
-from gregale.engine import standalone
+from gregale.core.partition import partition_of
+from gregale.engine.batch import Batch
+from gregale.engine.burials import Burials
 from gregale.engine.cron import Cron
 from gregale.engine.deciding import Decided, Decider
 from gregale.engine.event_triggers import EventTriggers
 from gregale.engine.housekeeping import Housekeeper
 from gregale.engine.inbox import Inbox, Job
+from gregale.engine.intake import Intake
 from gregale.engine.maintenance import Maintenance
 from gregale.engine.notifier import Notifier
+from gregale.engine.publishing import Publisher, message_of
 from gregale.engine.settings import EngineSettings
 from gregale.engine.sweep import Sweeper
+from gregale.engine.timers import Timers
 from gregale.engine.view import Cache, answer
-from gregale.store import Database, SwapLost, commit, definitions, outbox, removal, security
+from gregale.store import Database, SwapLost, Unavailable, definitions, removal, security
 from gregale.store.ownership import Viewer
 
 log = logging.getLogger("gregale.engine")
 
 _MAX_TRIES = 50
+_LETTING_GO = 5.0
+_ANSWER_WITHIN = 30.0
+"""Seconds."""
 
 
 class Engine:
@@ -80,9 +81,12 @@ class Engine:
         self.registry = registry
         self._inbox = Inbox()
         self._decider = Decider(database, self.cache, clock, new_id, self.settings.core, self._refuse)
-        self._busy: set[str] = set()
-        self._timers: list[tuple[float, int, str, Timer]] = []
-        self._timer_count = 0
+        self.busy: set[str] = set()
+        self.owned: set[int] = set()
+        self.intake = Intake(self)
+        self.timers = Timers(clock, self.submit)
+        self.publisher = Publisher(bus)
+        self.burials = Burials(self)
         self._slots = asyncio.Semaphore(self.settings.in_flight)
         self._tasks: list[asyncio.Task[None]] = []
         self._commits: set[asyncio.Task[None]] = set()
@@ -92,24 +96,57 @@ class Engine:
     # Life ----------------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Take up what the rows say is unfinished, then take messages."""
-        await self.sweeper.takeover()
-        consumer = await self.bus.consume(ENGINE, self.settings.batch * 4)
-        self._consumer = consumer
-        own = (self._receive, self._work, self._watch_timers)
+        """Decide what is asked of this process. `own` makes it look after partitions, too."""
+        self._tasks += [
+            asyncio.create_task(self._work(), name="engine-work"),
+            asyncio.create_task(self.publisher.run(), name="engine-publish"),
+        ]
+
+    async def own(self) -> None:
+        """Be ready for `gain`: take messages, watch timers, sweep, and do what one engine of a cluster does for all."""
+        await self.intake.open(self.settings.prefetch)
         parts = (self.sweeper, self.housekeeper, self.notifier, self.maintenance, self.cron, self.event_triggers)
-        for loop in (*own, *(part.run for part in parts)):
-            self._tasks.append(asyncio.create_task(loop(), name=f"engine-{loop.__qualname__}"))
+        for loop in (self.intake, self.timers, self.burials, *parts):
+            self._tasks.append(asyncio.create_task(loop.run(), name=f"engine-{type(loop).__name__.lower()}"))
+
+    async def gain(self, partitions: Sequence[int]) -> None:
+        """Look after these partitions from now on."""
+        self.owned.update(partitions)
+        metrics.PARTITIONS.set(len(self.owned))
+        self.cache.forget_partitions(set(partitions))
+        await self.intake.add(partitions)
+        await self.sweeper.takeover(sorted(partitions))
+
+    async def lose(self, partitions: Sequence[int]) -> None:
+        """Finish what is at hand of these partitions, and forget them."""
+        gone = set(partitions)
+        self.owned -= gone
+        metrics.PARTITIONS.set(len(self.owned))
+        await self.intake.drop(partitions)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LETTING_GO):
+                while self._inbox.holds(gone) or any(partition_of(root_id) in gone for root_id in self.busy):
+                    self._inbox.wake.set()
+                    await asyncio.sleep(0.005)
+        self.timers.drop(gone)
+        self.cache.forget_partitions(gone)
+
+    @property
+    def leads(self) -> bool:
+        """Whether what one engine does for the whole cluster is done here."""
+        return 0 in self.owned
 
     async def stop(self) -> None:
         """Finish what is being handled, then let go."""
-        await self._consumer.close()
-        while self._inbox or self._busy:
-            self._inbox.wake.set()
-            await asyncio.sleep(0.005)
-        for task in self._tasks:
+        await self.intake.close()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.settings.grace):
+                while self._inbox or self.busy:
+                    self._inbox.wake.set()
+                    await asyncio.sleep(0.005)
+        for task in [*self._tasks, *self._commits]:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks, *self._commits, return_exceptions=True)
 
     def listen(self, listener: Callable[[list[Work]], None]) -> None:
         """Call `listener` with what each committed batch has changed."""
@@ -122,7 +159,14 @@ class Engine:
         done: asyncio.Future[Execution] = asyncio.get_running_loop().create_future()
         root_id = await self._root_of(execution_id)
         self.submit(Job(root_id, execution_id, event, done=done))
-        return await done
+        return await self._outcome(done)
+
+    async def _outcome(self, done: asyncio.Future[Execution]) -> Execution:
+        """Raises Unavailable when it takes too long, what is asked for may still happen then."""
+        try:
+            return await asyncio.wait_for(done, _ANSWER_WITHIN)
+        except TimeoutError:
+            raise Unavailable("There was no answer in time; whether the change was made is not known") from None
 
     async def create(
         self,
@@ -156,7 +200,7 @@ class Engine:
 
         self.submit(Job(new_id, new_id, None, create=make, done=done))
         try:
-            made = await done
+            made = await self._outcome(done)
         except Exception:
             if credentials:
                 await self.database.writing(security.drop_unused, new_id)
@@ -186,29 +230,6 @@ class Engine:
             self.cache.keep(execution)
         return str(execution.root_id)
 
-    async def _receive(self) -> None:
-        while deliveries := await self._consumer.take(self.settings.batch):
-            for delivery in deliveries:
-                try:
-                    message = decode(delivery.body)
-                except Unreadable as e:
-                    delivery.reject(str(e))
-                    continue
-                self._accept(message, delivery)
-
-    def _accept(self, message: object, delivery: Delivery) -> None:
-        if isinstance(message, StartMessage):
-            self.submit(Job(message.root_id, message.execution_id, Start(), delivery=delivery))
-        elif isinstance(message, ActionFinished) and message.execution_id is not None and message.root_id is not None:
-            event = ActionDone(
-                message.action_id, message.data, message.error, message.cancel, message.attempt, message.force_fail
-            )
-            self.submit(Job(message.root_id, message.execution_id, event, delivery=delivery))
-        elif isinstance(message, ActionFinished):
-            self._spawn(standalone.finished(self, message, delivery))
-        else:
-            delivery.reject(f"not a message for an engine: {type(message).__name__}")
-
     def _spawn(self, run: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(run)
         self._commits.add(task)
@@ -219,17 +240,19 @@ class Engine:
     async def _work(self) -> None:
         while True:
             await self._slots.acquire()
-            while not (groups := self._inbox.take(self.settings.batch, self.settings.per_tree, self._busy)):
+            while not (groups := self._inbox.take(self.settings.batch, self.settings.per_tree, self.busy)):
                 self._inbox.wake.clear()
                 await self._inbox.wake.wait()
-            self._busy.update(groups)
+            self.busy.update(groups)
+            metrics.WAITING.set(len(self._inbox))
+            for root_id in groups:
+                if partition_of(root_id) not in self.owned:
+                    self.cache.forget_tree(root_id)  # others may have changed it since
             try:
                 decided = await self._decider.decide(groups, self.registry)
-            except Exception:
-                log.exception("a batch could not be decided; its events are tried again")
+            except Exception as e:
                 decided = []
-                await asyncio.sleep(0.1)
-                await self._again([job for jobs in groups.values() for job in jobs], groups)
+                await self._failed([job for jobs in groups.values() for job in jobs], e, "decided")
             self._spawn(self._finish(groups, decided))
 
     def _refuse(self, job: Job, error: Exception) -> None:
@@ -257,124 +280,133 @@ class Engine:
                 job.delivery.reject(f"{type(error).__name__}: {error}")
 
     async def _finish(self, groups: dict[str, list[Job]], decided: Decided) -> None:
-        """Commit, publish, acknowledge; in this order."""
+        """Commit, publish, acknowledge; in this order. What lost its swap is decided again, the rest is committed."""
+        metrics.BATCH.observe(sum(map(len, groups.values())))
         try:
-            works = [w for decision, _ in decided for w in decision.works.values() if w.changed()]
-            metrics.BATCH.observe(sum(map(len, groups.values())))
-            if works:
-                with metrics.COMMIT.time():
-                    letters: int = await self.database.writing(_write, works, self.settings.notify)
-                if letters:
-                    self.notifier.wake.set()
-            for work in works:
-                work.execution.revision += 1
-                self._remember(work)
-                for t in work.transitions:
-                    metrics.TRANSITIONS.labels("execution" if t.task_id is None else "task", t.new.value).inc()
-            await self._publish(
-                [
-                    (w.execution.root_id, c)
-                    for decision, _ in decided
-                    for w in decision.works.values()
-                    for c in w.commands
-                ]
-            )
-            for decision, jobs in decided:
-                self._settle(decision, jobs)
-            for listener in self._listeners:
-                listener(works)
-        except SwapLost as e:
-            self.swaps_lost += len(e.execution_ids)
-            metrics.SWAPS_LOST.inc(len(e.execution_ids))
-            log.info("other commits came first for %s; deciding again", ", ".join(sorted(e.execution_ids)))
-            await self._again([job for _, jobs in decided for job in jobs], groups, e)
-        except Exception:
-            log.exception("a batch could not be committed; its events are tried again")
-            await asyncio.sleep(0.1)
-            await self._again([job for _, jobs in decided for job in jobs], groups)
+            while decided:
+                try:
+                    works = await self._commit(decided)
+                except SwapLost as e:
+                    decided = self._without_losers(decided, e.execution_ids)
+                    continue
+                await self._committed(decided, works)
+                break
+        except sa.exc.IntegrityError as e:  # somebody else has created the same; the rows say what
+            log.info("a batch met rows of others, and is decided again: %s", e.orig)
+            self._again([job for _, jobs in decided for job in jobs], e)
+        except Exception as e:
+            await self._failed([job for _, jobs in decided for job in jobs], e, "committed")
         finally:
-            self._busy.difference_update(groups)
+            self.busy.difference_update(groups)
             self._slots.release()
             self._inbox.wake.set()
 
-    async def _again(self, jobs: list[Job], groups: dict[str, list[Job]], error: Exception | None = None) -> None:
+    async def _commit(self, decided: Decided) -> list[Work]:
+        """Raises SwapLost; and Unavailable where somebody waits for the outcome, else it goes on until the database is back."""
+        works = [w for decision, _ in decided for w in decision.works.values() if w.changed()]
+        if not works:
+            return works
+        batch = Batch(works, self.settings.notify)
+        waited = 0.1
+        while True:
+            try:
+                with metrics.COMMIT.time():
+                    letters = await self.database.writing(batch)
+            except Unavailable as e:
+                if any(job.done is not None for _, jobs in decided for job in jobs):
+                    raise
+                log.warning("a commit waits for the database: %s", e)
+                await asyncio.sleep(waited)
+                waited = min(1.0, waited * 2)
+                continue
+            if letters:
+                self.notifier.wake.set()
+            return works
+
+    async def _committed(self, decided: Decided, works: list[Work]) -> None:
+        faults.point("after_commit")
+        for work in works:
+            work.execution.revision += 1
+            self._remember(work)
+            for t in work.transitions:
+                metrics.TRANSITIONS.labels("execution" if t.task_id is None else "task", t.new.value).inc()
+        commands = [
+            message_of(w.execution.root_id, c)
+            for decision, _ in decided
+            for w in decision.works.values()
+            for c in w.commands
+        ]
+        await self.publisher.send([*commands, *self._wakes(works)])
+        faults.point("before_ack")
+        for decision, jobs in decided:
+            for job in jobs:
+                if job.delivery is not None:
+                    job.delivery.ack()
+                if job.done is not None and not job.done.done():
+                    job.done.set_result(decision.peek(job.execution_id))
+        for listener in self._listeners:
+            listener(works)
+
+    def _without_losers(self, decided: Decided, losers: frozenset[str]) -> Decided:
+        self.swaps_lost += len(losers)
+        metrics.SWAPS_LOST.inc(len(losers))
+        log.info("other commits came first for %s; deciding again", ", ".join(sorted(losers)))
+        kept: Decided = []
+        for decision, jobs in decided:
+            if losers.isdisjoint(decision.works):
+                kept.append((decision, jobs))
+            else:
+                self._again(jobs)
+        return kept
+
+    async def _failed(self, jobs: list[Job], error: Exception, what: str) -> None:
+        """Whoever waits is told; messages are held and tried again, without end while the database is away."""
+        if isinstance(error, Unavailable):
+            log.warning("a batch could not be %s: %s", what, error)
+            for job in jobs:
+                if job.done is not None and not job.done.done():
+                    job.done.set_exception(error)
+            jobs = [job for job in jobs if job.done is None]
+            self._again(jobs)
+            await asyncio.sleep(0.2)
+            return
+        log.error("a batch could not be %s; its events are tried again", what, exc_info=error)
+        await asyncio.sleep(0.1)
+        self._again(jobs, error)
+
+    def _again(self, jobs: list[Job], error: Exception | None = None) -> None:
         """Forget what was known of these trees and decide their events again from the rows."""
-        for execution_id, execution in list(self.cache.executions.items()):
-            if execution is None or execution.root_id in groups:
-                self.cache.forget(execution_id)
         again = []
         for job in jobs:
-            job.failed += 1
-            if job.failed > _MAX_TRIES:
-                self._refuse(job, error or RuntimeError("could not be committed"))
+            self.cache.forget_tree(job.root_id)
+            self.cache.executions.pop(job.execution_id, None)
+            job.failed += error is not None
+            if error is not None and job.failed > _MAX_TRIES:
+                self._refuse(job, error)
             else:
                 again.append(job)
         self._inbox.put_back(again)
 
     def _remember(self, work: Work) -> None:
         execution = work.execution
-        if execution.state.completed and not execution.open:
+        owned = partition_of(execution.root_id) in self.owned
+        if not owned or (execution.state.completed and not execution.open):
             self.cache.forget(execution.id)
         else:
             self.cache.keep(execution)
-        for timer in work.timers:
-            self.add_timer(execution.root_id, timer)
+        if owned:
+            for timer in work.timers:
+                self.timers.add(execution.root_id, timer)
 
-    async def _publish(self, commands: list[tuple[str, Command]]) -> None:
-        by_queue: dict[str, list[bytes]] = {}
-        for root_id, command in commands:
-            if isinstance(command, StartExecution):
-                by_queue.setdefault(ENGINE, []).append(encode(StartMessage(command.execution_id, root_id)))
-            else:
-                by_queue.setdefault(actions_queue(command.target), []).append(encode(run_message(root_id, command)))
-        for queue, bodies in by_queue.items():
-            await self.bus.publish(queue, bodies)
-
-    def _settle(self, decision: Decision, jobs: list[Job]) -> None:
-        for job in jobs:
-            if job.delivery is not None:
-                job.delivery.ack()
-            if job.done is not None and not job.done.done():
-                job.done.set_result(decision.peek(job.execution_id))
-
-    # Timers --------------------------------------------------------------------------------------------------------
-
-    def add_timer(self, root_id: str, timer: Timer) -> None:
-        self._timer_count += 1
-        heapq.heappush(self._timers, (timer.due, self._timer_count, root_id, timer))
-
-    async def _watch_timers(self) -> None:
-        while True:
-            now = self.clock()
-            while self._timers and self._timers[0][0] <= now:
-                _, _, root_id, timer = heapq.heappop(self._timers)
-                self.submit(Job(root_id, timer.execution_id, TimerFired(timer.task_id, timer.kind, timer.stamp)))
-            wait = min(0.5, self._timers[0][0] - now) if self._timers else 0.5
-            await asyncio.sleep(max(0.001, wait))
+    def _wakes(self, works: list[Work]) -> list[tuple[str, bytes]]:
+        """Whoever owns what was changed here should know; a new execution has its start."""
+        return [
+            (engine_queue(number), encode(WakeMessage(w.execution.id, w.execution.root_id)))
+            for w in works
+            if not w.created and (number := partition_of(w.execution.root_id)) not in self.owned
+        ]
 
 
 async def _as_kept(credentials: dict[str, Any]) -> dict[str, Any]:
     """What a trigger kept is what its executions present, unless a way of authentication says otherwise."""
     return credentials
-
-
-def _write(connection: Connection, works: list[Work], notify: tuple[dict[str, Any], ...]) -> int:
-    """A batch and what the world is told of it, in one transaction. Gives the number of notifications."""
-    commit(connection, works)
-    return outbox.record(connection, works, notify)
-
-
-def run_message(root_id: str, command: RunAction) -> RunActionMessage:
-    return RunActionMessage(
-        command.action_id,
-        command.execution_id,
-        root_id,
-        command.task_id,
-        command.workflow_name,
-        command.action,
-        command.input,
-        command.attempt,
-        command.safe_rerun,
-        command.is_sync,
-        command.timeout,
-    )

@@ -19,7 +19,7 @@ from gregale.bus.messages import notification_queue
 from gregale.core import InvalidInput, Rejected
 from gregale.engine import cron
 from gregale.expressions import ExpressionError, MapScope
-from gregale.store import maintenance, triggers
+from gregale.store import Unavailable, maintenance, triggers
 from gregale.store.ownership import change_number
 from gregale.store.schema import event_triggers
 
@@ -75,6 +75,8 @@ class EventTriggers:
             while True:
                 try:
                     await self._follow()
+                except Unavailable as e:
+                    log.warning("event triggers wait for the database: %s", e)
                 except Exception:
                     log.exception("event triggers could not be read; tried again")
                 await asyncio.sleep(0.5)
@@ -95,13 +97,13 @@ class EventTriggers:
         self._seen = number
 
     async def _listen(self, exchange: str, topic: str) -> None:
-        consumer = await self._engine.bus.consume(notification_queue(exchange, topic), 64)
+        consumer = await self._engine.bus.consume((notification_queue(exchange, topic),), 64)
         try:
             while deliveries := await consumer.take(64):
                 for delivery in deliveries:
                     await self._handle(exchange, topic, delivery)
         finally:
-            await consumer.close()
+            await consumer.abandon()
 
     async def _handle(self, exchange: str, topic: str, delivery: Delivery) -> None:
         try:
@@ -110,15 +112,25 @@ class EventTriggers:
             delivery.reject(str(e))
             return
         try:
-            while await self._engine.database.reading(maintenance.status) != "RUNNING":
+            while not await self._handled(exchange, topic, notification):
                 await asyncio.sleep(0.5)
-            await self.happened(exchange, topic, notification)
         except Exception:
             log.exception("an event could not be handled; it is delivered again")
             delivery.requeue()
             await asyncio.sleep(0.2)
         else:
             delivery.ack()
+
+    async def _handled(self, exchange: str, topic: str, notification: Notification) -> bool:
+        """False while the cluster is in maintenance, or the database away: events are held."""
+        try:
+            if await self._engine.database.reading(maintenance.status) != "RUNNING":
+                return False
+            await self.happened(exchange, topic, notification)
+        except Unavailable as e:
+            log.warning("an event waits for the database: %s", e)
+            return False
+        return True
 
     async def happened(self, exchange: str, topic: str, notification: Notification) -> list[str]:
         """Start the workflow of each trigger that waits for this; gives the ids of the executions."""

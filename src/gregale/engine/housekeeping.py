@@ -7,7 +7,7 @@ import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from gregale.store import outbox, removal
+from gregale.store import Unavailable, outbox, removal
 
 if TYPE_CHECKING:
     from gregale.engine.engine import Engine
@@ -32,7 +32,10 @@ class Housekeeper:
                 await asyncio.wait_for(self.wake.wait(), 5.0)
             self.wake.clear()
             try:
-                await self.once()
+                if self._engine.leads:
+                    await self.once()
+            except Unavailable as e:
+                log.warning("housekeeping waits for the database: %s", e)
             except Exception:
                 log.exception("housekeeping failed; it is tried again")
                 await asyncio.sleep(1)

@@ -10,6 +10,7 @@ import msgspec
 
 from gregale.bus import Delivery
 from gregale.core import Decision, Event, Execution, Work
+from gregale.core.partition import partition_of
 
 
 class Job(msgspec.Struct, eq=False):
@@ -33,6 +34,14 @@ class Inbox:
 
     def __bool__(self) -> bool:
         return bool(self._trees)
+
+    def __len__(self) -> int:
+        """Trees that wait."""
+        return len(self._trees)
+
+    def holds(self, partitions: Collection[int]) -> bool:
+        """Whether something of these partitions waits."""
+        return any(partition_of(root_id) in partitions for root_id in self._trees)
 
     def put(self, job: Job) -> None:
         self._trees.setdefault(job.root_id, deque()).append(job)

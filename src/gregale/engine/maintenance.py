@@ -10,7 +10,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from gregale.core import Event, Pause, Rejected, Resume
-from gregale.store import maintenance
+from gregale.store import Unavailable, maintenance
 
 if TYPE_CHECKING:
     from gregale.engine.engine import Engine
@@ -28,7 +28,10 @@ class Maintenance:
         while True:
             await asyncio.sleep(1.0)
             try:
-                await self.once()
+                if self._engine.leads:
+                    await self.once()
+            except Unavailable as e:
+                log.warning("maintenance waits for the database: %s", e)
             except Exception:
                 log.exception("maintenance could not be carried on; tried again")
 

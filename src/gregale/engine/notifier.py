@@ -13,8 +13,9 @@ import msgspec
 
 from gregale import metrics
 from gregale.actions import ActionError, egress
+from gregale.bus import BusUnavailable
 from gregale.bus.messages import notification_queue
-from gregale.store import outbox, rows
+from gregale.store import Unavailable, outbox, rows
 
 if TYPE_CHECKING:
     from gregale.engine.engine import Engine
@@ -49,6 +50,9 @@ class Notifier:
                 try:
                     while await self._some(client):
                         pass
+                except (Unavailable, BusUnavailable) as e:
+                    log.warning("notifications wait: %s", e)
+                    await asyncio.sleep(1)
                 except Exception:
                     log.exception("notifications could not be handled; they are tried again")
                     await asyncio.sleep(1)
@@ -101,7 +105,10 @@ class Notifier:
                 "context": {"project_id": row.project_id},
                 "payload": payload,
             }
-            await self._engine.bus.publish(queue, [msgspec.json.encode(message)])
+            try:
+                await self._engine.bus.publish(queue, [msgspec.json.encode(message)])
+            except BusUnavailable as e:
+                raise SendingFailed(str(e)) from None
         else:
             raise SendingFailed(f"There is no publisher '{kind}'; there are webhook, bus and noop", final=True)
 

@@ -2,33 +2,49 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from gregale.bus import ActionFinished, Delivery, RunActionMessage, encode
+from gregale.bus import ActionFinished, Delivery, RunActionMessage
 from gregale.bus.messages import actions_queue
 from gregale.core import ActionInfo, InvalidInput, Missing, NotFound, WorkflowError
 from gregale.core.calls import Call, transform, unfold
+from gregale.engine.publishing import encoded
 from gregale.engine.view import Cache, CachedView, answer
 from gregale.expressions import ExpressionError, MapScope
-from gregale.store import rows, security
+from gregale.store import Unavailable, rows, security
 from gregale.store.schema import action_executions as table
 
 if TYPE_CHECKING:
     from gregale.engine.engine import Engine
 
+log = logging.getLogger("gregale.engine")
 
-async def finished(engine: Engine, message: ActionFinished, delivery: Delivery) -> None:
+
+async def finished(engine: Engine, message: ActionFinished, delivery: Delivery | None) -> None:
     """Store a result and acknowledge it; one that came before stays."""
+    while True:
+        try:
+            await _finished(engine, message)
+            break
+        except Unavailable as e:
+            log.warning("the result of action %s waits for the database: %s", message.action_id, e)
+            await asyncio.sleep(0.5)
+    if delivery is not None:
+        delivery.ack()
+
+
+async def _finished(engine: Engine, message: ActionFinished) -> None:
     row = await engine.database.reading(_row, message.action_id)
     if row is not None:
         call = await prepare(engine, row.name, rows.decode(row.input), "", row.project_id)
         state, value = await outcome(engine, call, message.data, message.error, message.cancel, "", row.project_id)
         await engine.database.writing(_finish, message.action_id, state, value, engine.clock())
-    delivery.ack()
 
 
 def _row(connection: Connection, action_id: str) -> Any:
@@ -171,7 +187,7 @@ async def store(
             call.base.is_sync,
             timeout,
         )
-        await engine.bus.publish(actions_queue(target), [encode(message)])
+        await engine.publisher.send([(actions_queue(target), encoded(message))])
     return SimpleNamespace(**row)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,6 +12,7 @@ from sqlalchemy.engine import Connection
 from gregale.actions import ActionError, dynamic
 from gregale.core import ActionInfo, Decision, Definition, Execution, Missing, NotFound
 from gregale.core.calls import adhoc_info
+from gregale.core.partition import partition_of
 from gregale.core.scope import execution_map, task_map
 from gregale.core.work import Work
 from gregale.language import ActionSpec, build
@@ -25,22 +26,38 @@ _ABSENT = object()
 
 
 class Cache:
-    """Executions by id, bounded by count; definitions until one changes."""
+    """Executions by id, bounded by count; definitions until one changes. None: known not to exist."""
 
     def __init__(self, size: int):
         self.executions: OrderedDict[str, Execution | None] = OrderedDict()
         self.answers: dict[tuple[Any, ...], Any] = {}
         self.change_number = -1
         self._size = size
+        self._trees: dict[str, set[str]] = {}
 
     def keep(self, execution: Execution) -> None:
         self.executions[execution.id] = execution
         self.executions.move_to_end(execution.id)
+        self._trees.setdefault(execution.root_id, set()).add(execution.id)
         while len(self.executions) > self._size:
-            self.executions.popitem(last=False)
+            self.forget(next(iter(self.executions)))
 
     def forget(self, execution_id: str) -> None:
-        self.executions.pop(execution_id, None)
+        execution = self.executions.pop(execution_id, None)
+        if execution is not None:
+            tree = self._trees[execution.root_id]
+            tree.discard(execution_id)
+            if not tree:
+                del self._trees[execution.root_id]
+
+    def forget_tree(self, root_id: str) -> None:
+        for execution_id in list(self._trees.get(root_id, ())):
+            self.forget(execution_id)
+        self.executions.pop(root_id, None)
+
+    def forget_partitions(self, partitions: Collection[int]) -> None:
+        for root_id in [r for r in self._trees if partition_of(r) in partitions]:
+            self.forget_tree(root_id)
 
     def seen(self, change_number: int) -> None:
         """Forget definitions when they have changed."""

@@ -6,21 +6,25 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
-from gregale import metrics
+from gregale import faults, metrics
 from gregale.actions import ActionContext, Registry, Result
-from gregale.bus import ActionFinished, Bus, Delivery, RunActionMessage, Unreadable, decode, encode
-from gregale.bus.messages import ACTIONS, ENGINE, actions_queue
+from gregale.bus import ActionFinished, Bus, Consumer, Delivery, RunActionMessage, Unreadable, decode
+from gregale.bus.messages import ACTIONS, actions_queue
+from gregale.executor.report import Reports
 from gregale.executor.run import Actions, run
-from gregale.store import Database, claims
+from gregale.store import Database, Unavailable, claims, sweep
 
 log = logging.getLogger("gregale.executor")
 
 _REMEMBERED = 50_000
+_CLAIM_LASTS = 2.0
+"""Seconds from asking for a claim, in which nobody can have given this member up."""
 
 
 class ExecutorSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -32,10 +36,11 @@ class ExecutorSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     grace: Annotated[float, Meta(ge=0)] = 30.0
     settled: Annotated[float, Meta(ge=0)] = 5.0
     batch: Annotated[int, Meta(ge=1)] = 256
+    max_result: Annotated[int, Meta(ge=1024)] = 16 * 1024 * 1024
 
 
 class Executor:
-    """`member_id` holds the claims; `name` is what a task's `target` says."""
+    """`holder` gives the member that claims are made for; `name` is what a task's `target` says."""
 
     def __init__(
         self,
@@ -43,14 +48,14 @@ class Executor:
         bus: Bus,
         registry: Registry,
         clock: Callable[[], float],
-        member_id: str,
+        holder: Callable[[], str],
         name: str,
         settings: ExecutorSettings | None = None,
     ):
         self.database = database
         self.bus = bus
         self.actions = Actions(registry, database)
-        self.member_id = member_id
+        self.holder = holder
         self.name = name
         self.settings = settings or ExecutorSettings()
         self.started = 0
@@ -60,33 +65,42 @@ class Executor:
         self._slots = asyncio.Semaphore(self.settings.concurrency)
         self._tasks: list[asyncio.Task[None]] = []
         self._cancelled: set[str] = set()
-        self._results: list[tuple[ActionFinished, Delivery | None]] = []
-        self._flush: asyncio.Task[None] | None = None
+        self._consumer: Consumer | None = None
+        self._receiver: asyncio.Task[None] | None = None
+        self._unstarted: set[str] = set()
+        self._reports = Reports(database, bus, clock, self.settings.max_result)
 
     async def start(self) -> None:
         """Take requests for any executor, and those for this one by name."""
-        self._consumers = [
-            await self.bus.consume(queue, self.settings.concurrency * 2)
-            for queue in (ACTIONS, actions_queue(self.name))
-        ]
-        for consumer in self._consumers:
-            self._tasks.append(asyncio.create_task(self._receive(consumer), name="executor-receive"))
+        queues = (ACTIONS, actions_queue(self.name))
+        self._consumer = await self.bus.consume(queues, self.settings.concurrency * 2)
+        self._receiver = asyncio.create_task(self._receive(self._consumer), name="executor-receive")
         self._tasks.append(asyncio.create_task(self._heartbeat(), name="executor-heartbeat"))
+
+    async def drain(self) -> None:
+        """Take nothing more; what runs goes on."""
+        if self._consumer is not None:
+            await self._consumer.close()
 
     async def stop(self) -> None:
         """Take nothing more; let running actions finish within the grace period, report, let go of the rest."""
-        for consumer in self._consumers:
-            await consumer.close()
-        if self._running:
-            await asyncio.wait(list(self._running.values()), timeout=self.settings.grace)
-        for task in [*self._running.values(), *self._tasks]:
+        await self.drain()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.settings.grace):
+                if self._receiver is not None:
+                    await asyncio.wait([self._receiver])
+                while self._running:
+                    await asyncio.wait(list(self._running.values()))
+        tasks = [t for t in (self._receiver, *self._running.values(), *self._tasks) if t is not None]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._running.values(), *self._tasks, return_exceptions=True)
-        if self._flush is not None:
-            await self._flush
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._reports.flushed(self.settings.grace)
+        if self._unstarted:  # claimed, and certainly not started: others may
+            await self.database.writing(sweep.free, sorted(self._unstarted))
 
-    async def _receive(self, consumer: object) -> None:
-        while deliveries := await consumer.take(self.settings.batch):  # type: ignore[attr-defined]
+    async def _receive(self, consumer: Consumer) -> None:
+        while deliveries := await consumer.take(self.settings.batch):
             wanted: list[tuple[RunActionMessage, Delivery]] = []
             for delivery in deliveries:
                 try:
@@ -118,32 +132,36 @@ class Executor:
 
     async def _admit(self, wanted: list[tuple[RunActionMessage, Delivery]]) -> None:
         """Claim, in one transaction, everything that must not run twice; then start what may run."""
-        needs = [(m.action_id, m.attempt) for m, _ in wanted if not m.safe_rerun or not m.is_sync]
+        needs = [(m.action_id, m.attempt) for m, d in wanted if needs_claim(m, d)]
         claimed: set[str] = set()
+        asked = asyncio.get_running_loop().time()
         if needs:
-            try:
-                claimed = await self.database.writing(claims.claim, needs, self.member_id, self._clock())
-            except Exception:
-                log.exception("claims could not be committed; the requests go back")
-                for message, delivery in wanted:
-                    self._seen.pop((message.action_id, message.attempt), None)
-                    delivery.requeue()
-                await asyncio.sleep(0.2)
-                return
+            claimed = await self._claim(needs)
+            faults.point("after_claim")
+            self._unstarted |= claimed
         for message, delivery in wanted:
-            if not message.safe_rerun or not message.is_sync:
-                delivery.ack()
-                if message.action_id in claimed:
-                    await self._launch(message, None)
-                else:
-                    self._remember(message, self._clock())
+            if not needs_claim(message, delivery):
+                await self._launch(message, delivery, None)
+                continue
+            delivery.ack()
+            if message.action_id in claimed:
+                await self._launch(message, None, asked)
             else:
-                await self._launch(message, delivery)
+                self._remember(message, self._clock())
 
-    async def _launch(self, message: RunActionMessage, delivery: Delivery | None) -> None:
+    async def _claim(self, needs: list[tuple[str, int]]) -> set[str]:
+        """Holds what it was given while the database is away."""
+        now = self._clock()
+        while True:
+            try:
+                return await self.database.writing(claims.claim, needs, self.holder(), now)
+            except Unavailable as e:
+                log.warning("%d claims wait for the database: %s", len(needs), e)
+                await asyncio.sleep(0.3)
+
+    async def _launch(self, message: RunActionMessage, delivery: Delivery | None, claimed_at: float | None) -> None:
         await self._slots.acquire()
-        self.started += 1
-        task = asyncio.create_task(self._run(message, delivery))
+        task = asyncio.create_task(self._run(message, delivery, claimed_at))
         self._running[message.action_id] = task
         metrics.RUNNING.inc()
         task.add_done_callback(lambda _: self._ended(message))
@@ -154,7 +172,7 @@ class Executor:
         self._remember(message, self._clock())
         self._slots.release()
 
-    async def _run(self, message: RunActionMessage, delivery: Delivery | None) -> None:
+    async def _run(self, message: RunActionMessage, delivery: Delivery | None, claimed_at: float | None) -> None:
         context = ActionContext(
             message.action_id,
             message.execution_id or "",
@@ -166,7 +184,15 @@ class Executor:
             message.root_id or "",
         )
         try:
-            result = await run(self.actions, message.action, message.input, context, message.timeout)
+            if claimed_at is not None and not await self._may_start(message, claimed_at):
+                return
+            given = await self._input(message)
+            if given is None:
+                return
+            self._unstarted.discard(message.action_id)
+            self.started += 1
+            result = await run(self.actions, message.action, given, context, message.timeout)
+            faults.point("after_body")
         except asyncio.CancelledError:
             if message.action_id not in self._cancelled:
                 raise
@@ -176,7 +202,7 @@ class Executor:
             if delivery is not None:
                 delivery.ack()
             return
-        self._report(
+        self._reports.add(
             ActionFinished(
                 message.action_id,
                 message.execution_id,
@@ -189,27 +215,38 @@ class Executor:
             delivery,
         )
 
-    def _report(self, finished: ActionFinished, delivery: Delivery | None) -> None:
-        """Results that come together are published together."""
-        outcome = "cancelled" if finished.cancel else "success" if finished.error is None else "error"
-        metrics.ACTIONS.labels(outcome).inc()
-        self._results.append((finished, delivery))
-        if self._flush is None or self._flush.done():
-            self._flush = asyncio.create_task(self._publish_results())
+    async def _may_start(self, message: RunActionMessage, claimed_at: float) -> bool:
+        """A claim from a while ago, before a hang, may have been given up by others."""
+        while asyncio.get_running_loop().time() - claimed_at > _CLAIM_LASTS:
+            asked = asyncio.get_running_loop().time()
+            try:
+                held = await self.database.reading(claims.still_held, message.action_id, message.attempt, self.holder())
+            except Unavailable:
+                await asyncio.sleep(0.3)
+                continue
+            if not held:
+                log.warning("action %s is not started: its claim does not stand any more", message.action_id)
+                self._unstarted.discard(message.action_id)
+                return False
+            claimed_at = asked
+        return True
 
-    async def _publish_results(self) -> None:
-        while self._results:
-            batch, self._results = self._results, []
-            await self.bus.publish(ENGINE, [encode(finished) for finished, _ in batch])
-            for _, delivery in batch:
-                if delivery is not None:
-                    delivery.ack()
+    async def _input(self, message: RunActionMessage) -> dict[str, object] | None:
+        """None when the action is gone."""
+        while message.stored:
+            try:
+                return await self.database.reading(claims.request, message.action_id)
+            except Unavailable:
+                await asyncio.sleep(0.3)
+        return message.input
 
     async def _heartbeat(self) -> None:
         while True:
             await asyncio.sleep(self.settings.heartbeat_every)
             try:
-                await self.database.writing(claims.heartbeat, list(self._running), self.member_id, self._clock())
+                await self.database.writing(claims.heartbeat, list(self._running), self.holder(), self._clock())
+            except Unavailable as e:
+                log.warning("running actions could not be named: %s", e)
             except Exception:
                 log.exception(
                     "a heartbeat could not be written; the next one is due in %s s", self.settings.heartbeat_every
@@ -222,3 +259,11 @@ class Executor:
             if task is not None:
                 self._cancelled.add(running)
                 task.cancel()
+
+
+def needs_claim(message: RunActionMessage, delivery: Delivery) -> bool:
+    """Whether the rows must say who runs this before it starts: what may not run twice, and what has come before, which may have
+    ended whoever ran it."""
+    if faults.without("claim"):
+        return False
+    return not message.safe_rerun or not message.is_sync or message.again or delivery.redelivered

@@ -89,9 +89,6 @@ class Server(ABC):
     def _signal(self, number: int) -> None:
         if self.process is not None and self.process.poll() is None:
             os.kill(self.pid, number)
-            if number == signal.SIGKILL:
-                with suppress(ProcessLookupError):
-                    os.kill(self.pid, signal.SIGCONT)  # a paused process does not see the end coming
             self.process.wait(60)
 
     def __enter__(self) -> Server:

@@ -25,20 +25,29 @@ class SwapLost(Exception):
         super().__init__(", ".join(execution_ids))
 
 
-def commit(connection: Connection, works: Iterable[Work]) -> None:
+def committed(connection: Connection, works: Iterable[Work], tag: str) -> bool:
+    """Whether the commit of that tag has been made: for who did not hear. It is one transaction, so one row of it tells."""
+    ids = [w.execution.id for w in works]
+    found = sa.select(executions.c.id).where(executions.c.id.in_(ids[:500]), executions.c.tag == tag).limit(1)
+    return connection.scalar(found) is not None
+
+
+def commit(connection: Connection, works: Iterable[Work], tag: str | None = None) -> None:
     """Write everything that changed, or nothing. Raises SwapLost.
 
     Each execution's revision is compared and raised in the same UPDATE; a completed execution takes no other state but by a
-    rerun. The works' revisions are raised by the caller when this has returned.
+    rerun. The works' revisions are raised by the caller when this has returned. Rows are written in the order of their ids,
+    so that two commits wait for each other in one order only.
     """
-    changed = [w for w in works if w.changed()]
+    changed = sorted((w for w in works if w.changed()), key=lambda w: w.execution.id)
     created = [w for w in changed if w.created]
     updated = [w for w in changed if not w.created]
-    _swap(connection, updated)
+    _swap(connection, updated, tag)
     if created:
         _require_collected(connection, [w.execution.id for w in created])
         _new_specs(connection, created)
-        connection.execute(executions.insert(), [{**rows.execution_row(w.execution), "revision": 1} for w in created])
+        made = [{**rows.execution_row(w.execution), "revision": 1, "tag": tag} for w in created]
+        connection.execute(executions.insert(), made)
     _tasks(connection, changed)
     _children(connection, changed)
     _insert(
@@ -64,7 +73,7 @@ def _require_collected(connection: Connection, ids: list[str]) -> None:
         raise SwapLost(left)
 
 
-def _swap(connection: Connection, updated: list[Work]) -> None:
+def _swap(connection: Connection, updated: list[Work], tag: str | None) -> None:
     groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for work in updated:
         new, old = work.execution, work.original
@@ -75,6 +84,7 @@ def _swap(connection: Connection, updated: list[Work]) -> None:
                 row[name] = None if value is None else rows.encode(value)
         row |= {
             "revision": old.revision + 1,
+            "tag": tag,
             "key": new.id,
             "seen": old.revision,
             "allowed": int(new.state in COMPLETED or old.state in COMPLETED),

@@ -12,35 +12,42 @@ from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import StaticPool
 
+from gregale import metrics
 from gregale.store.attributes import same_json
+from gregale.store.failures import OutcomeUnknown, StoreError, Unavailable, kind_of
 
 T = TypeVar("T")
 P = ParamSpec("P")
 
 Durability = Literal["full", "normal"]
 
-
-class StoreError(Exception):
-    """The database cannot be used as it is: what is wrong, and what to do."""
+_CONFLICTS = 20
+"""How often a transaction is tried that others get in the way of."""
 
 
 class Database:
     """A database and the threads that use it.
 
     `url`: an SQLAlchemy URL: `sqlite:///file`, `sqlite://` (in memory), `postgresql+psycopg://…`, `mariadb+pymysql://…`.
-    Writes go through one thread, so that positions in the events stream appear in their order. `durability` "normal" may lose the last commits in a power cut, never in a crash
-    of the process; "full" loses none. A server's own settings decide for it.
+    Writes go through one thread. `durability` "normal" may lose the last commits in a power cut, never in a crash of the
+    process; "full" loses none. A server's own settings decide for it. `patience`: seconds to try again while the database
+    is away, before Unavailable.
     """
 
-    def __init__(self, url: str = "sqlite://", durability: Durability = "full", readers: int = 4):
+    def __init__(
+        self, url: str = "sqlite://", durability: Durability = "full", readers: int = 4, patience: float = 5.0
+    ):
         self.url = url
+        self.patience = patience
         self.in_memory = url in ("sqlite://", "sqlite:///:memory:")
-        self.engine = _sqlite(url, self.in_memory, durability) if url.startswith("sqlite") else _server(url)
+        self.is_server = not url.startswith("sqlite")
+        self.engine = _server(url) if self.is_server else _sqlite(url, self.in_memory, durability)
         self._writer = ThreadPoolExecutor(1, "store-write")
         self._readers = self._writer if self.in_memory else ThreadPoolExecutor(readers, "store-read")
+        self._beats = ThreadPoolExecutor(1, "store-beat") if self.is_server else self._writer
         self._lock: Any = None
 
     @property
@@ -66,82 +73,126 @@ class Database:
         self._lock = lock
 
     def write(self, run: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run `run(connection, …)` in one transaction; again when the database says that trying again may help."""
-        for attempt in range(_TRIES):
-            try:
-                with self.engine.begin() as connection:
-                    return run(connection, *args, **kwargs)
-            except DBAPIError as e:
-                if not _transient(e) or attempt == _TRIES - 1:
-                    raise
-                time.sleep(min(0.5, 0.01 * 2**attempt) * (0.5 + random.random()))  # noqa: S311 - jitter
-        raise AssertionError("unreachable")
+        """Run `run(connection, …)` in one transaction; again when trying again may help, also when nobody knows whether it was
+        committed: `run` has to see that for itself. Raises Unavailable."""
+        result: T = self._again(self._transaction, run, True, args, kwargs)
+        return result
+
+    def write_once(self, run: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """The same for what must not be done twice. Raises OutcomeUnknown, Unavailable."""
+        result: T = self._again(self._transaction, run, False, args, kwargs)
+        return result
 
     def read(self, run: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run `run(connection, …)` on one snapshot, without changing anything; again where trying again may help."""
-        for attempt in range(_TRIES):
+        """Run `run(connection, …)` on one snapshot, without changing anything. Raises Unavailable."""
+        result: T = self._again(self._snapshot, run, True, args, kwargs)
+        return result
+
+    def _again(self, way: Any, run: Any, repeat: bool, args: Any, kwargs: Any) -> Any:
+        deadline = time.monotonic() + self.patience
+        tries = 0
+        while True:
+            tries += 1
             try:
-                with self.engine.connect() as plain, plain.execution_options(**self._reading()) as connection:
-                    return run(connection, *args, **kwargs)
+                return way(run, repeat, args, kwargs)
             except DBAPIError as e:
-                if not _transient(e) or attempt == _TRIES - 1:
+                kind = kind_of(e)
+                if kind is None:
                     raise
-                time.sleep(min(0.5, 0.01 * 2**attempt) * (0.5 + random.random()))  # noqa: S311 - jitter
-        raise AssertionError("unreachable")
+                metrics.RETRIED.labels(kind).inc()
+                if tries >= _CONFLICTS if kind == "conflict" else time.monotonic() >= deadline:
+                    reason = str(e.orig).strip().splitlines()
+                    raise Unavailable(f"The database does not answer: {reason[0] if reason else e}") from e
+            time.sleep(min(0.5, 0.01 * 2 ** min(tries, 8)) * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
+
+    def _transaction(self, run: Any, repeat: bool, args: Any, kwargs: Any) -> Any:
+        committing = False
+        try:
+            with self.engine.connect() as connection:
+                transaction = connection.begin()
+                try:
+                    result = run(connection, *args, **kwargs)
+                    committing = True
+                    transaction.commit()
+                except BaseException:
+                    if transaction.is_active:
+                        transaction.rollback()
+                    raise
+                return result
+        except DBAPIError as e:
+            if committing and not repeat and kind_of(e) == "away":
+                raise OutcomeUnknown(
+                    "The database went away during the commit: whether the change was made is not known"
+                ) from e
+            raise
+
+    def _snapshot(self, run: Any, repeat: bool, args: Any, kwargs: Any) -> Any:
+        del repeat
+        with self.engine.connect() as plain, plain.execution_options(**self._reading()) as connection:
+            return run(connection, *args, **kwargs)
 
     def _reading(self) -> dict[str, Any]:
         """Several statements of one reading have to see the same state of the database."""
-        return {"reads": True} if self.engine.dialect.name == "sqlite" else {"isolation_level": "REPEATABLE READ"}
+        return {"isolation_level": "REPEATABLE READ"} if self.is_server else {"reads": True}
 
     async def writing(self, run: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """`write` in the writer's thread."""
         return await asyncio.get_running_loop().run_in_executor(self._writer, lambda: self.write(run, *args, **kwargs))
+
+    async def writing_once(self, run: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """`write_once` in the writer's thread."""
+        return await asyncio.get_running_loop().run_in_executor(
+            self._writer, lambda: self.write_once(run, *args, **kwargs)
+        )
+
+    async def beating(self, run: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """`write` in a thread of its own, for signs of life: they must not wait behind the work."""
+        return await asyncio.get_running_loop().run_in_executor(self._beats, lambda: self.write(run, *args, **kwargs))
 
     async def reading(self, run: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """`read` in a reader's thread."""
         return await asyncio.get_running_loop().run_in_executor(self._readers, lambda: self.read(run, *args, **kwargs))
 
     def close(self) -> None:
-        self._writer.shutdown()
-        self._readers.shutdown()
+        for pool in {self._writer, self._readers, self._beats}:
+            pool.shutdown()
         self.engine.dispose()
         if self._lock is not None:
             self._lock.close()
 
 
-_TRIES = 12
-
-
-_POSTGRESQL = ("40001", "40P01", "55P03", "57P01", "57P02", "57P03", "08000", "08003", "08006")
-"""Serialization failure, deadlock, lock not available, shutdown, crash, starting up, connection lost."""
-_MARIADB = (1020, 1047, 1180, 1205, 1213, 2006, 2013)
-"""Record changed, not yet prepared (Galera), error during commit, lock wait, deadlock, connection lost."""
-
-
-def _transient(error: DBAPIError) -> bool:
-    """Whether the same transaction may well succeed when it is tried again."""
-    if error.connection_invalidated:
-        return True
-    original: Any = error.orig
-    if getattr(original, "sqlstate", None) is not None:
-        return original.sqlstate in _POSTGRESQL
-    if original is not None and original.args and isinstance(original.args[0], int):
-        return original.args[0] in _MARIADB
-    text = str(original).lower()
-    return isinstance(error, OperationalError) and ("locked" in text or "busy" in text)
+_HUNG = 5
+"""Seconds after which a transaction of a process that hangs is ended, with its locks; and of waiting for a lock."""
+_CONNECTED: dict[str, dict[str, Any]] = {
+    "postgresql": {
+        "connect_timeout": 3,
+        "tcp_user_timeout": 10_000,
+        "keepalives_idle": 5,
+        "keepalives_interval": 2,
+        "keepalives_count": 3,
+        "options": f"-c idle_in_transaction_session_timeout={_HUNG}s -c lock_timeout={_HUNG}s",
+    },
+    "mysql": {
+        "connect_timeout": 3,
+        "read_timeout": 30,
+        "write_timeout": 30,
+        "init_command": f"SET SESSION innodb_lock_wait_timeout={_HUNG}, idle_transaction_timeout={_HUNG}",
+    },
+}
 
 
 def _server(url: str) -> Engine:
     """READ COMMITTED for what changes rows: each such statement compares what it changes."""
     try:
-        engine = sa.create_engine(
-            url, pool_size=16, max_overflow=16, pool_pre_ping=True, isolation_level="READ COMMITTED"
+        named = sa.engine.make_url(url)
+        kind = "mysql" if named.get_backend_name() in ("mysql", "mariadb") else named.get_backend_name()
+        if kind not in ("postgresql", "mysql"):
+            raise StoreError(f"Gregale keeps its state on SQLite, PostgreSQL or MariaDB, not on {kind}")
+        return sa.create_engine(
+            named, pool_size=16, max_overflow=16, isolation_level="READ COMMITTED", connect_args=_CONNECTED[kind]
         )
     except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ModuleNotFoundError) as e:
         raise StoreError(f"The database {url.partition('@')[2] or url} cannot be used: {e}") from None
-    if engine.dialect.name not in ("postgresql", "mysql", "mariadb"):
-        raise StoreError(f"Gregale keeps its state on SQLite, PostgreSQL or MariaDB, not on {engine.dialect.name}")
-    return engine
 
 
 def _sqlite(url: str, in_memory: bool, durability: Durability) -> Engine:

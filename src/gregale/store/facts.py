@@ -7,9 +7,10 @@ from sqlalchemy.engine import Connection
 
 from gregale.core import Execution, NotFound
 from gregale.core.explain import Due, Facts, Holder
+from gregale.store.cluster_schema import members
 from gregale.store.load import load
 from gregale.store.ownership import Viewer
-from gregale.store.schema import action_executions, executions, members, timers
+from gregale.store.schema import action_executions, executions, timers
 
 
 def execution_and_facts(

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from gregale.store.schema import executions, held, switches, tasks
+from gregale.store.cluster_schema import held, switches
+from gregale.store.schema import executions, tasks
 
 _NAME = "maintenance"
 

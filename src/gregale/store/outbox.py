@@ -184,13 +184,33 @@ def prune(connection: Connection, before: float, most: int = 5000) -> int:
     return len(found)
 
 
-def stream(connection: Connection, after: int, most: int, *where: sa.ColumnElement[bool]) -> tuple[Sequence[Any], int]:
-    """Entries after a position, and the position of the newest entry of all."""
-    head = int(connection.scalar(sa.select(sa.func.max(events.c.seq))) or 0)
+def stream(
+    connection: Connection, after: int, most: int, now: float, *where: sa.ColumnElement[bool]
+) -> tuple[Sequence[Any], int]:
+    """Entries after a position, and the position up to which nothing can appear any more.
+
+    Positions are given out before commits, and these may come in another order: an entry behind a gap is held back until the
+    gap is filled, or so old that its transaction cannot be under way any more.
+    """
+    if after >= _NOW:
+        return (), int(connection.scalar(sa.select(sa.func.max(events.c.seq))) or 0)
+    head = after
+    for seq, at in connection.execute(
+        sa.select(events.c.seq, events.c.at).where(events.c.seq > after).order_by(events.c.seq).limit(10 * most)
+    ):
+        if seq != head + 1 and at > now - _HELD_BACK:
+            break
+        head = seq
     found = connection.execute(
-        sa.select(events).where(events.c.seq > after, *where).order_by(events.c.seq).limit(most)
+        sa.select(events).where(events.c.seq > after, events.c.seq <= head, *where).order_by(events.c.seq).limit(most)
     ).all()
     return found, head
+
+
+_NOW = 2**62
+"""A position behind all: only the newest is asked for."""
+_HELD_BACK = 3.0
+"""Seconds; a transaction that takes longer has lost its swap, or its database."""
 
 
 def oldest(connection: Connection) -> int:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from gregale.store.cluster_schema import held
 from gregale.store.schema import (
     action_executions,
     arrivals,
@@ -17,7 +18,6 @@ from gregale.store.schema import (
     events,
     executions,
     garbage,
-    held,
     notifications,
     security,
     tasks,

@@ -210,6 +210,7 @@ executions = sa.Table(
     sa.Column("output", JSON, nullable=True),
     sa.Column("secrets", JSON, nullable=True),
     sa.Column("revision", sa.BigInteger, nullable=False),
+    sa.Column("tag", sa.String(36), nullable=True),
     sa.Column("created_at", TIME, nullable=False),
     sa.Column("updated_at", TIME, nullable=False),
     sa.Index(None, "root_id"),
@@ -222,7 +223,8 @@ executions = sa.Table(
     sa.Index(None, "workflow_name", "created_at", "id"),
     sa.Index(None, "state", "updated_at"),
 )
-"""`secrets`: names of inputs that lists do not show, null for none."""
+"""`secrets`: names of inputs that lists do not show, null for none. `tag`: the commit that wrote the row last, for who did not hear
+whether it was his."""
 
 tasks = sa.Table(
     "tasks",
@@ -277,15 +279,18 @@ action_executions = sa.Table(
     sa.Column("holder", ID, nullable=True),
     sa.Column("held_since", TIME, nullable=True),
     sa.Column("heartbeat", TIME, nullable=True),
+    sa.Column("claims", sa.Integer, nullable=False, default=0, server_default="0"),
     sa.Column("created_at", TIME, nullable=False),
     sa.Column("updated_at", TIME, nullable=False),
     sa.Index(None, "execution_id"),
     sa.Index(None, "task_id"),
+    sa.Index(None, "holder", "state"),
     sa.Index(None, "state", "kind"),
     sa.Index(None, "created_at", "id"),
     sa.Index(None, "project_id", "created_at", "id"),
 )
-"""Actions, and the links from tasks to sub-workflows (`kind` WORKFLOW). `holder` is the member that claimed the action."""
+"""Actions, and the links from tasks to sub-workflows (`kind` WORKFLOW). `holder` is the member that claimed the action,
+`claims` how often one has."""
 
 contexts = sa.Table(
     "contexts",
@@ -319,19 +324,6 @@ timers = sa.Table(
     sa.Index(None, "partition", "due"),
     sa.Index(None, "execution_id"),
 )
-members = sa.Table(
-    "members",
-    metadata,
-    sa.Column("id", ID, primary_key=True),
-    sa.Column("kind", sa.String(32), nullable=False),
-    sa.Column("name", NAME, nullable=False),
-    sa.Column("host", NAME, nullable=False),
-    sa.Column("version", sa.String(32), nullable=False),
-    sa.Column("state", sa.String(16), nullable=False),
-    sa.Column("started_at", TIME, nullable=False),
-    sa.Column("heartbeat", TIME, nullable=False),
-)
-
 garbage = sa.Table("garbage", metadata, sa.Column("execution_id", ID, primary_key=True))
 """Executions that were deleted and whose tasks, actions and the rest are still to be collected."""
 
@@ -384,14 +376,3 @@ notifications = sa.Table(
     sa.Index(None, "project_id", "created_at", "id"),
 )
 """Notifications to send, in order within a `lane` (one tree of executions and one publisher)."""
-
-switches = sa.Table(
-    "switches",
-    metadata,
-    sa.Column("name", sa.String(32), primary_key=True),
-    sa.Column("value", sa.String(64), nullable=False),
-)
-"""`maintenance`: RUNNING, PAUSING or PAUSED for the whole cluster."""
-
-held = sa.Table("held", metadata, sa.Column("execution_id", ID, primary_key=True))
-"""Executions that maintenance paused, and that go on after it."""

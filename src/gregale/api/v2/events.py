@@ -108,7 +108,7 @@ async def stream(call: Call) -> StreamingResponse:
     given = call.request.headers.get("last-event-id") or call.query.get("last_event_id")
     seq, index = _position(given)
     if given is None:
-        _, seq = await call.read(outbox.stream, 2**62, 1)
+        _, seq = await call.read(outbox.stream, 2**62, 1, 0.0)
         index = _AFTER_ALL
     else:
         oldest = await call.read(outbox.oldest)
@@ -145,20 +145,20 @@ async def _entries(call: Call, where: list[Any], seq: int, index: int) -> AsyncI
     quiet = 0.0
     after = seq - 1 if index != _AFTER_ALL else seq
     while not wakers.closed:
-        found, head = await call.read(outbox.stream, after, _STEP, *where)
+        found, head = await call.read(outbox.stream, after, _STEP, call.engine.clock(), *where)
         lines = []
         for row in found:
             for number, change in enumerate(rows.decode(row.body)):
                 if row.seq > seq or (row.seq == seq and number > index):
                     lines.append(_line(row, number, change))
-        after = found[-1].seq if len(found) == _STEP else max(after, head)
+        before, after = after, found[-1].seq if len(found) == _STEP else head
         if lines:
             quiet = 0.0
             yield b"".join(lines)
         elif quiet >= _HEARTBEAT:
             quiet = 0.0
             yield b": still here\n\n"
-        if len(found) < _STEP:
+        if len(found) < _STEP and head == before:
             await wakers.wait(_LOOK_EVERY)
             quiet += _LOOK_EVERY
 

@@ -153,6 +153,7 @@ async def start(call: Call) -> dict[str, Any]:
         raise InvalidInput(f"'id' must have at most {_MAX_ID} characters")
     if namespace:
         params["namespace"] = namespace
+    await call.services.admission.require()
     made = await call.engine.create(
         identifier,
         namespace or "",

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import pika
@@ -28,6 +29,11 @@ logging.getLogger("pika").setLevel(logging.CRITICAL)  # it tells of every attemp
 
 _SLOWEST_RETRY = 2.0
 _DURABLE = pika.BasicProperties(delivery_mode=2)
+
+
+def _answer(future: asyncio.Future[Any], value: Any) -> None:
+    if not future.done():
+        future.set_result(value)
 
 
 class _Batch:
@@ -110,7 +116,7 @@ class AmqpBus:
 
         connection = AsyncioConnection(
             address,
-            on_open_callback=lambda _: opened.done() or opened.set_result(None),
+            on_open_callback=partial(_answer, opened),
             on_open_error_callback=failed,
             on_close_callback=failed,
             custom_ioloop=loop,
@@ -133,7 +139,7 @@ class AmqpBus:
         if self._connection is None or not self._connection.is_open:
             raise BusUnavailable("not connected to a broker")
         opened: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        channel = self._connection.channel(on_open_callback=lambda c: opened.done() or opened.set_result(c))
+        channel = self._connection.channel(on_open_callback=partial(_answer, opened))
 
         def closed(which: Any, reason: Any) -> None:
             if not opened.done():
@@ -208,7 +214,17 @@ class AmqpBus:
             await self._ask(probe.queue_bind, self.name(queue), exchange, routing_key=pattern, on=probe)
         probe.close()
 
-    async def _ask(self, method: Callable[..., Any], *args: Any, on: Any = None, **kwargs: Any) -> None:
+    async def depth(self, queue: str) -> int:
+        self._keep_connected()
+        if not self.connected:
+            raise BusUnavailable("not connected to a broker")
+        if self.name(queue) not in self._declared:
+            await self.declare(self._channel, queue)
+            self._declared.add(self.name(queue))
+        found = await self._ask(self._channel.queue_declare, self.name(queue), passive=True)
+        return int(found.method.message_count)
+
+    async def _ask(self, method: Callable[..., Any], *args: Any, on: Any = None, **kwargs: Any) -> Any:
         """Call a method of a channel and wait for its answer. Raises BusUnavailable."""
         answered: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
@@ -219,8 +235,8 @@ class AmqpBus:
         if on is not None:
             on.add_on_close_callback(refused)
         try:
-            method(*args, callback=lambda f: answered.done() or answered.set_result(f), **kwargs)
-            await asyncio.wait_for(answered, self._settings.timeout)
+            method(*args, callback=partial(_answer, answered), **kwargs)
+            return await asyncio.wait_for(answered, self._settings.timeout)
         except (AMQPError, TimeoutError) as e:
             raise BusUnavailable(f"the broker did not answer: {str(e) or type(e).__name__}") from None
 
@@ -308,5 +324,5 @@ class AmqpBus:
         self._consumers.discard(consumer)
 
 
-class BrokerLost(AMQPError):
+class BrokerLost(AMQPError):  # type: ignore[misc]
     """The connection could not be opened."""

@@ -162,3 +162,7 @@ class AmqpConsumer:
         self._bus.forget(self)
         if self._work is not None:
             self._work.cancel()
+
+    async def abandon(self) -> None:
+        await self.close()
+        self._drop_channel()

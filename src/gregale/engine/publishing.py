@@ -1,0 +1,94 @@
+"""Commands of the core as messages. What the broker does not take waits here and goes out when it is back."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Iterable
+
+import msgspec
+
+from gregale.bus import Bus, BusUnavailable, Message, RunActionMessage, StartMessage, encode
+from gregale.bus.messages import INLINE, actions_queue, engine_queue
+from gregale.core import RunAction, StartExecution
+from gregale.core.partition import partition_of
+from gregale.core.work import Command
+
+log = logging.getLogger("gregale.engine")
+
+_KEPT = 100_000
+"""Messages at most; the rows explain all that are dropped, and the sweep reads them."""
+
+
+class Publisher:
+    def __init__(self, bus: Bus):
+        self._bus = bus
+        self._waiting: deque[tuple[str, bytes]] = deque(maxlen=_KEPT)
+        self._late = asyncio.Event()
+
+    async def send(self, messages: Iterable[tuple[str, bytes]]) -> None:
+        """Publish `(queue, body)`, now or once the broker takes them."""
+        by_queue: dict[str, list[bytes]] = {}
+        for queue, body in messages:
+            by_queue.setdefault(queue, []).append(body)
+        for queue, bodies in by_queue.items():
+            if self._waiting:
+                self._wait(queue, bodies)
+                continue
+            try:
+                await self._bus.publish(queue, bodies)
+            except BusUnavailable as e:
+                log.warning("%d messages wait for the broker: %s", len(bodies), e)
+                self._wait(queue, bodies)
+
+    def _wait(self, queue: str, bodies: list[bytes]) -> None:
+        self._waiting.extend((queue, body) for body in bodies)
+        self._late.set()
+
+    async def run(self) -> None:
+        """Send what waits, again and again."""
+        while True:
+            await self._late.wait()
+            while self._waiting:
+                queue = self._waiting[0][0]
+                bodies = [body for q, body in list(self._waiting)[:500] if q == queue]
+                try:
+                    await self._bus.publish(queue, bodies)
+                except BusUnavailable:
+                    await asyncio.sleep(0.2)
+                    continue
+                sent = set(bodies)
+                self._waiting = deque((e for e in self._waiting if e[0] != queue or e[1] not in sent), maxlen=_KEPT)
+            self._late.clear()
+
+
+def message_of(root_id: str, command: Command) -> tuple[str, bytes]:
+    if isinstance(command, StartExecution):
+        return engine_queue(partition_of(root_id)), encode(StartMessage(command.execution_id, root_id))
+    return actions_queue(command.target), encoded(run_message(root_id, command))
+
+
+def encoded(message: RunActionMessage) -> bytes:
+    """An input that is too large travels in the row of its action."""
+    body = encode(message)
+    if len(body) <= INLINE or message.stored:
+        return body
+    small: Message = msgspec.structs.replace(message, input={}, stored=True)
+    return encode(small)
+
+
+def run_message(root_id: str, command: RunAction) -> RunActionMessage:
+    return RunActionMessage(
+        command.action_id,
+        command.execution_id,
+        root_id,
+        command.task_id,
+        command.workflow_name,
+        command.action,
+        command.input,
+        command.attempt,
+        command.safe_rerun,
+        command.is_sync,
+        command.timeout,
+    )
