@@ -1,0 +1,188 @@
+"""A whole cluster on one machine: a database, a broker, and any number of components, each behind a proxy of its own link."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal
+
+from gregale.lab.components import Component, Kind
+from gregale.lab.proxy import Proxy
+from gregale.lab.servers import DatabaseServer, LabError, MariaDB, PostgreSQL, RabbitMQ
+from gregale.store import Database, upgrade
+
+DatabaseKind = Literal["postgresql", "mariadb"]
+_SERVERS: dict[str, type[DatabaseServer]] = {"postgresql": PostgreSQL, "mariadb": MariaDB}
+
+QUICK = {
+    "cluster.lost_after": 5,
+    "engine.sweep_every": 1,
+    "engine.stale_after": 3,
+    "engine.heartbeat_timeout": 10,
+    "executor.heartbeat_every": 1,
+}
+"""Settings that notice sooner than the defaults do, for drills of seconds."""
+
+
+class Lab(AbstractContextManager["Lab"]):
+    """`with Lab("postgresql") as lab:` starts the servers; `lab.start("engine")` a component. Everything is gone at its end.
+
+    `settings`: of every component, by their dotted names. Given servers are used and not stopped.
+    """
+
+    def __init__(
+        self,
+        database: DatabaseKind = "postgresql",
+        settings: dict[str, Any] | None = None,
+        database_server: DatabaseServer | None = None,
+        broker: RabbitMQ | None = None,
+    ):
+        self.folder = Path(tempfile.mkdtemp(prefix="gregale-lab-", dir="/tmp"))  # noqa: S108 - servers enter as other users
+        self.folder.chmod(0o755)
+        self.settings = {**QUICK, **(settings or {})}
+        self._own_servers = [s for s in (database_server is None, broker is None)]
+        self.database = database_server or _SERVERS[database]()
+        self.broker = broker or RabbitMQ()
+        self.components: list[Component] = []
+        self.faults_file = self.folder / "faults.json"
+        self.faults_file.write_text("{}")
+        self._numbers: dict[str, int] = {}
+        self.url = ""
+        self.database_link: Proxy
+        self.broker_link: Proxy
+
+    # Life -------------------------------------------------------------------------------------------------------------
+
+    def __enter__(self) -> Lab:
+        try:
+            with ThreadPoolExecutor(2) as pool:
+                list(pool.map(lambda s: s.process is None and s.start(), (self.database, self.broker)))
+            self.url = self.database.create_database()
+            self.database_link = Proxy(self.database.port)
+            self.broker_link = Proxy(self.broker.port)
+            made = Database(self.url)
+            upgrade(made)
+            made.close()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for component in self.components:
+            with suppress(ProcessLookupError):
+                component.kill()
+        for link in ("database_link", "broker_link"):
+            if hasattr(self, link):
+                getattr(self, link).close()
+        for server, own in zip((self.database, self.broker), self._own_servers, strict=True):
+            if own:
+                server.__exit__(None, None, None)
+        if os.environ.get("GREGALE_LAB_KEEP"):
+            return
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    # Components -------------------------------------------------------------------------------------------------------
+
+    def launch(self, kind: Kind, name: str = "", **environment: str) -> Component:
+        """Start a process without waiting until it is ready."""
+        if not name:
+            self._numbers[kind] = self._numbers.get(kind, 0) + 1
+            name = f"{kind}-{self._numbers[kind]}"
+        database = self.url.replace(f":{self.database.port}/", f":{self.database_link.port}/")
+        broker = self.broker.url().replace(f":{self.broker.port}/", f":{self.broker_link.port}/")
+        options = ["--database", database, "--broker", broker, "--log-level", "info", "--log-format", "json"]
+        if kind != "engine":
+            options.append("--allow-command")
+        for key, value in self.settings.items():
+            options += ["--set", f"{key}={value}"]
+        made = Component(kind, name, self.folder, options, {"GREGALE_FAULTS": str(self.faults_file), **environment})
+        self.components.append(made)
+        return made
+
+    def start(self, kind: Kind, name: str = "", **environment: str) -> Component:
+        """Start a process and wait until it is ready. Raises LabError."""
+        made = self.launch(kind, name, **environment)
+        made.wait_ready()
+        return made
+
+    def topology(self, apis: int = 1, engines: int = 1, executors: int = 1) -> None:
+        """Start what is missing of these numbers, stop what is too much."""
+        made = []
+        for kind, number in (("api", apis), ("engine", engines), ("executor", executors)):
+            there = self.find(kind)
+            for extra in there[number:]:
+                extra.stop()
+            made += [self.launch(kind) for _ in range(number - len(there))]  # type: ignore[arg-type]
+        for component in made:
+            component.wait_ready()
+
+    def find(self, kind: str | None = None, name: str | None = None, paused: bool | None = None) -> list[Component]:
+        """Components that live, by kind, name and whether they are paused."""
+        return [
+            c
+            for c in self.components
+            if c.alive and kind in (None, c.kind) and name in (None, c.name) and paused in (None, c.paused)
+        ]
+
+    def one(self, name: str) -> Component:
+        """Raises LabError."""
+        found = self.find(name=name)
+        if not found:
+            raise LabError(f"There is no '{name}'; there are {', '.join(c.name for c in self.find()) or 'none'}")
+        return found[0]
+
+    @property
+    def api(self) -> str:
+        """The URL of an api that lives."""
+        ready = [c for c in self.find("api", paused=False) + self.find("serve", paused=False) if c.url]
+        if not ready:
+            raise LabError("There is no api")
+        return ready[-1].url
+
+    # Faults -----------------------------------------------------------------------------------------------------------
+
+    def faults(self, **wanted: Any) -> None:
+        """What components do to their messages and themselves from now on (see gregale.faults); without any: nothing."""
+        written = self.faults_file.with_suffix(".new")
+        written.write_text(json.dumps(wanted))
+        written.replace(self.faults_file)
+
+    def outage(self, what: Literal["database", "broker"], how: str, seconds: float) -> None:
+        """Take a server away for a while: `stopped`, `killed`, `paused`, `cut` (its links are reset) or `held` (they carry
+        nothing)."""
+        server = self.database if what == "database" else self.broker
+        link = self.database_link if what == "database" else self.broker_link
+        away, back = self._ways(how, server, link)
+        away()
+        try:
+            time.sleep(seconds)
+        finally:
+            back()
+
+    def _ways(self, how: str, server: Any, link: Proxy) -> tuple[Callable[[], None], Callable[[], None]]:
+        ways: dict[str, tuple[Callable[[], None], Callable[[], None]]] = {
+            "stopped": (server.stop, server.start),
+            "killed": (server.kill, server.start),
+            "paused": (server.pause, server.resume),
+            "cut": (link.cut, link.mend),
+            "held": (link.hold, link.mend),
+        }
+        if how not in ways:
+            raise LabError(f"There is no outage '{how}'; there are {', '.join(ways)}")
+        return ways[how]
+
+    def logs(self, names: Sequence[str] = ()) -> str:
+        """What components have logged, the end of each."""
+        found = [c for c in self.components if not names or c.name in names]
+        return "\n".join(f"--- {c.name}\n{c.log.read_text(errors='replace')[-3000:]}" for c in found)
