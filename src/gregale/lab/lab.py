@@ -45,10 +45,10 @@ class Lab(AbstractContextManager["Lab"]):
         database_server: DatabaseServer | None = None,
         broker: RabbitMQ | None = None,
     ):
-        self.folder = Path(tempfile.mkdtemp(prefix="gregale-lab-", dir="/tmp"))  # noqa: S108 - servers enter as other users
+        self.folder = Path(tempfile.mkdtemp(prefix="gregale-lab-", dir="/tmp"))
         self.folder.chmod(0o755)
         self.settings = {**QUICK, **(settings or {})}
-        self._own_servers = [s for s in (database_server is None, broker is None)]
+        self._own_servers = (database_server is None, broker is None)
         self.database = database_server or _SERVERS[database]()
         self.broker = broker or RabbitMQ()
         self.components: list[Component] = []
@@ -101,9 +101,8 @@ class Lab(AbstractContextManager["Lab"]):
             name = f"{kind}-{self._numbers[kind]}"
         database = self.url.replace(f":{self.database.port}/", f":{self.database_link.port}/")
         broker = self.broker.url().replace(f":{self.broker.port}/", f":{self.broker_link.port}/")
-        options = ["--database", database, "--broker", broker, "--log-level", "info", "--log-format", "json"]
-        if kind != "engine":
-            options.append("--allow-command")
+        options = ["--database", database, "--broker", broker, "--allow-command", "--log-level", "info"]
+        options += ["--log-format", "json"]
         for key, value in self.settings.items():
             options += ["--set", f"{key}={value}"]
         made = Component(kind, name, self.folder, options, {"GREGALE_FAULTS": str(self.faults_file), **environment})

@@ -1,0 +1,327 @@
+"""Drills: a load, something that is broken on purpose, and what must hold afterwards. Each is one scenario with one name."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from gregale.lab import checks
+from gregale.lab.components import Component
+from gregale.lab.lab import Lab
+from gregale.lab.load import SHAPES, Load
+from gregale.lab.report import Fault, Report
+from gregale.store import Database
+
+_REST = 90.0
+"""Seconds in which everything must have ended when nothing is broken any more."""
+
+
+class Drill:
+    """One run: a load of `rate` executions a second for `seconds`, under what a scenario does meanwhile."""
+
+    def __init__(self, lab: Lab, name: str, seconds: float, rate: float, seed: int = 1):
+        self.lab = lab
+        self.seconds = seconds
+        self.chance = random.Random(seed)  # noqa: S311 - a drill that can be repeated
+        self.report = Report(name, lab.database.name)
+        self.folder = lab.folder / f"{name}-{time.time_ns()}"
+        self.folder.mkdir()
+        self.load = Load(lambda: lab.api, self.folder, rate, seed=seed)
+        self._begun = time.time()
+
+    @property
+    def elapsed(self) -> float:
+        return time.time() - self._begun
+
+    @property
+    def running(self) -> bool:
+        return self.elapsed < self.seconds
+
+    @contextmanager
+    def fault(self, kind: str) -> Any:
+        """Note what is broken, from when until when."""
+        since = self.elapsed
+        try:
+            yield
+        finally:
+            self.report.faults.append(Fault(kind, round(since, 2), round(self.elapsed, 2)))
+
+    def outage(self, what: Any, how: str, seconds: float) -> None:
+        with self.fault(f"{what} {how} {seconds:g} s"):
+            self.lab.outage(what, how, seconds)
+
+    def run(self, scenario: Callable[[Drill], None], rest: float = _REST) -> Report:
+        self.load.upload()
+        self._begun = time.time()
+        self.load.start()
+        try:
+            scenario(self)
+            while self.running:
+                time.sleep(0.1)
+        finally:
+            self.load.stop()
+            self._mend()
+        self._await_rest(rest)
+        return self._finish()
+
+    def _mend(self) -> None:
+        self.lab.faults()
+        for link in (self.lab.database_link, self.lab.broker_link):
+            link.mend()
+        for component in self.lab.find(paused=True):
+            component.resume()
+
+    def _await_rest(self, seconds: float) -> None:
+        stopped = time.monotonic()
+        database = Database(self.lab.url)
+        try:
+            while True:
+                missing = self.load.unfinished(database.read(checks.states))
+                if not missing or time.monotonic() - stopped > seconds:
+                    break
+                time.sleep(0.2)
+        finally:
+            database.close()
+        self.report.at_rest = time.monotonic() - stopped
+        self.report.stuck = sorted(missing)
+
+    def _finish(self) -> Report:
+        report = self.report
+        database = Database(self.lab.url)
+        try:
+            ends = {k: v for k, v in database.read(checks.ends).items() if k in self.load.started}
+            report.checks = database.read(checks.rest)
+            report.faults = [
+                Fault(
+                    f.kind,
+                    f.since,
+                    f.until,
+                    None if after is None else round(after - self._begun - f.until, 2),
+                )
+                for f in report.faults
+                for after in [database.read(checks.first_end_after, self._begun + f.until)]
+            ]
+        finally:
+            database.close()
+        report.seconds = round(self.elapsed, 1)
+        report.executions = len(ends)
+        report.states = dict(Counter(state for state, _, _ in ends.values()))
+        report.operations = dict(self.load.tally())
+        report.refusals = dict(Counter(o.detail for o in self.load.history if o.result != "ok"))
+        report.wrong = self.load.wrong({k: v for k, v in ends.items() if k not in report.stuck})
+        report.duplicates = self.load.duplicates()
+        self.load.save(self.folder / "history.jsonl")
+        return report
+
+
+# Scenarios -----------------------------------------------------------------------------------------------------------
+
+
+def stable(drill: Drill) -> None:
+    """Nothing is broken: what everything else is compared with."""
+    del drill
+
+
+def churn(drill: Drill) -> None:
+    """Components come, leave and are killed every other second, down to one of each kind."""
+    while drill.running:
+        kind = drill.chance.choice(("engine", "executor", "api"))
+        there = drill.lab.find(kind)
+        if len(there) > 1 and drill.chance.random() < 0.6:
+            leave(drill, drill.chance.choice(there), drill.chance.random() < 0.5)
+        elif len(there) < 3:
+            drill.lab.start(kind)  # type: ignore[arg-type]
+        time.sleep(drill.chance.uniform(0.2, 1.0))
+
+
+def leave(drill: Drill, component: Component, killed: bool) -> None:
+    how = "killed" if killed else "stopped"
+    with drill.fault(f"{component.kind} {how}"):
+        if killed:
+            component.kill()
+        elif component.stop() != 0:
+            drill.report.wrong.append(f"{component.name} ended with an error when it was stopped")
+
+
+def graceful(drill: Drill) -> None:
+    """One of each kind is replaced after another, as in an update: no action is lost."""
+    for kind in ("executor", "engine", "api"):
+        for component in drill.lab.find(kind):
+            drill.lab.start(component.kind)
+            leave(drill, component, False)
+
+
+def database_outages(drill: Drill) -> None:
+    """The database goes away in every way there is."""
+    for how, seconds in (("cut", 0.1), ("stopped", 1), ("killed", 1), ("paused", 5), ("held", 5), ("cut", 5)):
+        time.sleep(1.5)
+        drill.outage("database", how, seconds)
+    with drill.fault("replies to COMMIT lost"):
+        before = drill.lab.database_link.lost_replies
+        drill.lab.database_link.drop_replies(20)
+        time.sleep(2)
+        drill.lab.database_link.mend()
+        drill.report.notes["replies lost"] = drill.lab.database_link.lost_replies - before
+
+
+def broker_outages(drill: Drill) -> None:
+    """The broker goes away in every way there is."""
+    for how, seconds in (("cut", 0.1), ("killed", 1), ("paused", 5), ("held", 5)):
+        time.sleep(1.5)
+        drill.outage("broker", how, seconds)
+
+
+def wiped(drill: Drill) -> None:
+    """The broker loses everything that it had."""
+    time.sleep(drill.seconds / 3)
+    with drill.fault("broker wiped"):
+        drill.lab.broker.kill()
+        drill.lab.broker.wipe()
+        drill.lab.broker.start()
+
+
+def cold(drill: Drill) -> None:
+    """Database, broker and every component are killed at once, and started cold."""
+    time.sleep(drill.seconds / 2)
+    lab = drill.lab
+    numbers = {kind: len(lab.find(kind)) for kind in ("api", "engine", "executor")}
+    with drill.fault("everything killed"):
+        for component in lab.find():
+            component.kill()
+        lab.database.kill()
+        lab.broker.kill()
+        lab.database.start()
+        lab.broker.start()
+        lab.topology(numbers["api"], numbers["engine"], numbers["executor"])
+
+
+def hung(drill: Drill) -> None:
+    """Engines and executors hang beyond every lease, and go on where they were."""
+    for kind in ("engine", "executor"):
+        time.sleep(1)
+        component = drill.lab.find(kind)[0]
+        with drill.fault(f"{kind} hung"):
+            component.pause()
+            time.sleep(float(drill.lab.settings.get("cluster.lost_after", 15)) + 4)
+            component.resume()
+
+
+def lossy(drill: Drill) -> None:
+    """A twentieth of all messages is lost, and some come twice or late."""
+    with drill.fault("messages lost, repeated, late"):
+        drill.lab.faults(drop={"*": 0.05}, repeat={"*": 0.05}, delay={"*": [0.05, 1.0]})
+        time.sleep(max(0.0, drill.seconds - drill.elapsed))
+        drill.lab.faults()
+
+
+def crashes(drill: Drill) -> None:
+    """Processes end between commit and publish, before they acknowledge, after a claim, before a result is told; others start."""
+    drill.lab.faults(die={"after_commit": 0.02, "before_ack": 0.02, "after_claim": 0.02, "after_body": 0.01})
+    before = {kind: len(drill.lab.find(kind)) for kind in ("api", "engine", "executor")}
+    while drill.running:
+        for kind, number in before.items():
+            there = len(drill.lab.find(kind))
+            if there < number:
+                with drill.fault(f"{kind} ended at a point of its code"):
+                    drill.lab.start(kind)  # type: ignore[arg-type]
+        time.sleep(0.3)
+    drill.lab.faults()
+    drill.lab.topology(before["api"], before["engine"], before["executor"])
+
+
+def chaos(drill: Drill) -> None:
+    """Anything of the above, at random: the campaign."""
+    while drill.running:
+        fault = drill.chance.choice(_ANY)
+        with suppress(IndexError):  # nothing of that kind is there just now
+            fault(drill)
+        drill.lab.topology(2, 3, 3)
+        time.sleep(drill.chance.uniform(1, 4))
+
+
+def _kill_one(drill: Drill) -> None:
+    leave(drill, drill.chance.choice(drill.lab.find(drill.chance.choice(("engine", "executor", "api")))), True)
+
+
+def _stop_one(drill: Drill) -> None:
+    leave(drill, drill.chance.choice(drill.lab.find(drill.chance.choice(("engine", "executor", "api")))), False)
+
+
+def _hang_one(drill: Drill) -> None:
+    component = drill.chance.choice(drill.lab.find(drill.chance.choice(("engine", "executor"))))
+    with drill.fault(f"{component.kind} hung"):
+        component.pause()
+        time.sleep(drill.chance.uniform(1, 9))
+        component.resume()
+
+
+def _database_away(drill: Drill) -> None:
+    how = drill.chance.choice(("cut", "stopped", "killed", "paused", "held"))
+    drill.outage("database", how, drill.chance.choice((0.1, 1, 5)))
+
+
+def _broker_away(drill: Drill) -> None:
+    drill.outage("broker", drill.chance.choice(("cut", "killed", "paused", "held")), drill.chance.choice((0.1, 1, 5)))
+
+
+def _replies_lost(drill: Drill) -> None:
+    with drill.fault("replies to COMMIT lost"):
+        drill.lab.database_link.drop_replies(5)
+        time.sleep(1)
+        drill.lab.database_link.mend()
+
+
+def _messages_lost(drill: Drill) -> None:
+    with drill.fault("messages lost, repeated, late"):
+        drill.lab.faults(drop={"*": 0.2}, repeat={"*": 0.1}, delay={"*": [0.1, 1.0]})
+        time.sleep(3)
+        drill.lab.faults()
+
+
+def _wipe(drill: Drill) -> None:
+    with drill.fault("broker wiped"):
+        drill.lab.broker.kill()
+        drill.lab.broker.wipe()
+        drill.lab.broker.start()
+
+
+_ANY = (
+    _kill_one,
+    _kill_one,
+    _stop_one,
+    _stop_one,
+    _hang_one,
+    _database_away,
+    _broker_away,
+    _replies_lost,
+    _messages_lost,
+    _wipe,
+)
+
+SCENARIOS: dict[str, tuple[Callable[[Drill], None], float]] = {
+    "stable": (stable, 10),
+    "churn": (churn, 20),
+    "graceful": (graceful, 10),
+    "database-outages": (database_outages, 15),
+    "broker-outages": (broker_outages, 15),
+    "broker-wiped": (wiped, 12),
+    "cold-restart": (cold, 10),
+    "hung-members": (hung, 20),
+    "lossy": (lossy, 15),
+    "crash-points": (crashes, 20),
+    "chaos": (chaos, 60),
+}
+"""Scenarios by name, with the seconds that each takes when nothing else is said."""
+
+
+def run(lab: Lab, name: str, seconds: float | None = None, rate: float = 8.0, seed: int = 1) -> Report:
+    """Raises KeyError for a scenario that there is not."""
+    scenario, usual = SCENARIOS[name]
+    return Drill(lab, name, usual if seconds is None else seconds, rate, seed).run(scenario)
+
+
+__all__ = ["SCENARIOS", "SHAPES", "Drill", "run"]
