@@ -103,7 +103,7 @@ class Service(AbstractAsyncContextManager["Service"]):
         self.database.hold()
         await self._schema()
         if self.kind in ("serve", "api"):
-            with suppress(IntegrityError):  # another process has just done the same
+            with suppress(IntegrityError, Unavailable):  # another process has just done the same, or will
                 await self.database.writing(_install, time.time())
         await self.membership.enter(alone=await self._alone())
         await self.engine.start()
@@ -132,7 +132,13 @@ class Service(AbstractAsyncContextManager["Service"]):
     async def _schema(self) -> None:
         """One process by itself brings its database up to date. Among many it is done once, before them."""
         if self.settings.broker.url:
-            await asyncio.to_thread(migrate.require, self.database)
+            while True:
+                try:
+                    await asyncio.to_thread(migrate.require, self.database)
+                    return
+                except Unavailable as e:
+                    log.warning("cannot start yet: %s", e)
+                    await asyncio.sleep(1.0)
         else:
             upgrade(self.database)
 
@@ -198,6 +204,7 @@ class Service(AbstractAsyncContextManager["Service"]):
             self._authenticator,
             trusts,
             self.not_ready,
+            lambda: self.membership.cut_off,
         )
 
     def system_actions(self) -> list[dict[str, object]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import asyncio
 from contextlib import suppress
 
 from sqlalchemy.engine import Connection
@@ -27,7 +27,7 @@ class Admission:
 
     async def require(self) -> None:
         """Raises TooMany. Between two looks at the rows, the starts let in here are counted."""
-        now = time.monotonic()
+        now = asyncio.get_running_loop().time()
         if now - self._looked > _LOOK_EVERY:
             self._looked = now
             self._waiting = await self._engine.database.reading(self._unstarted)

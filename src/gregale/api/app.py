@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from starlette.applications import Starlette
@@ -40,6 +41,7 @@ from gregale.api.v2 import (
     workflows,
 )
 from gregale.engine import Engine
+from gregale.store import Unavailable
 
 _MODULES = (
     root,
@@ -61,6 +63,8 @@ _MODULES = (
 ENDPOINTS: tuple[Endpoint, ...] = tuple(e for module in _MODULES for e in module.api.all)
 
 _PREFIX = "/workflowv2"
+_CUT_OFF = 1.0
+"""Seconds without the database after which requests are refused."""
 Asgi = Callable[..., Awaitable[None]]
 
 
@@ -72,6 +76,7 @@ def application(
     telling_apart: Authenticator | None = None,
     trusts: Trusts | None = None,
     not_ready: NotReady | None = None,
+    cut_off: Callable[[], float] = float,
 ) -> Starlette:
     """`system_actions`: what the registry offers, as the API shows it. `run_inline`: runs an action in place (spec 7.3).
 
@@ -88,6 +93,7 @@ def application(
         trusts or Trusts(),
         Admission(engine, settings),
         not_ready or _always_ready,
+        cut_off,
     )
     gate = _Gate(services, telling_apart or authenticator(settings.auth))
     # a fixed path goes before one with a parameter in its place
@@ -136,19 +142,30 @@ class _Gate:
 
         async def answered(request: Request) -> Response:
             try:
-                who = await self._who(request, endpoint)
-                return await endpoint(request, self._services, who)
+                if endpoint.open:
+                    return await endpoint(request, self._services, Identity(""))
+                return await self._unless_cut_off(self._identified(request, endpoint))
             except problems.KNOWN as e:
                 return problems.response(e)
 
         return handle
 
-    async def _who(self, request: Request, endpoint: Endpoint) -> Identity:
-        if endpoint.open:
-            return Identity("")
+    async def _identified(self, request: Request, endpoint: Endpoint) -> Response:
         who = await self._telling_apart.identify(request.headers)
         self._rate.require(who.project_id)
-        return who
+        return await endpoint(request, self._services, who)
+
+    async def _unless_cut_off(self, answering: Coroutine[Any, Any, Response]) -> Response:
+        """No request waits for a database that is away longer than it takes to notice. Raises Unavailable."""
+        task = asyncio.create_task(answering)
+        try:
+            while self._services.cut_off() < _CUT_OFF:
+                done, _ = await asyncio.wait({task}, timeout=_CUT_OFF / 2)
+                if done:
+                    return task.result()
+        finally:
+            task.cancel()
+        raise Unavailable("The database does not answer; whether a change that was under way was made is not known")
 
 
 class _Tolerance:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import binascii
 import re
@@ -19,15 +18,13 @@ from gregale.api.problems import Forbidden, InMaintenance, TooLarge
 from gregale.api.settings import ApiSettings
 from gregale.core import InvalidInput
 from gregale.engine import Engine
-from gregale.store import Database, Unavailable, maintenance
+from gregale.store import Database, maintenance
 from gregale.store.ownership import Owner, Viewer
 
 T = TypeVar("T")
 P = ParamSpec("P")
 S = TypeVar("S", bound=msgspec.Struct)
 
-_PATIENCE = 10.0
-"""Seconds that a question or a change may take."""
 TRUE = frozenset(("true", "1", "yes", "on", "t", "y"))
 
 
@@ -45,7 +42,8 @@ class Trusts:
 
 class Services(msgspec.Struct, frozen=True):
     """What the API stands on. `system_actions`: those of this server as the API shows them. `run_inline`: runs an action in place
-    (language spec 7.3). `not_ready`: why this process should get no requests."""
+    (language spec 7.3). `not_ready`: why this process should get no requests. `cut_off`:
+    for how many seconds it has not reached its database."""
 
     engine: Engine
     settings: ApiSettings
@@ -55,6 +53,7 @@ class Services(msgspec.Struct, frozen=True):
     trusts: Trusts
     admission: Admission
     not_ready: Callable[[], Awaitable[str | None]]
+    cut_off: Callable[[], float]
 
 
 class Call:
@@ -82,19 +81,12 @@ class Call:
         return str(self.request.path_params[name])
 
     async def read(self, run: Callable[Concatenate[Any, P], T], *given: P.args, **named: P.kwargs) -> T:
-        """Raises Unavailable within about a second when the database does not answer."""
-        return await self._soon(self.database.reading(run, *given, **named))
+        """Raises Unavailable."""
+        return await self.database.reading(run, *given, **named)
 
     async def write(self, run: Callable[Concatenate[Any, P], T], *given: P.args, **named: P.kwargs) -> T:
         """A change that is made once. Raises Unavailable; OutcomeUnknown when it may have been made."""
-        return await self._soon(self.database.writing_once(run, *given, **named))
-
-    async def _soon(self, asked: Awaitable[T]) -> T:
-        try:
-            async with asyncio.timeout(_PATIENCE):
-                return await asked
-        except TimeoutError:
-            raise Unavailable(f"The database has not answered within {_PATIENCE} s") from None
+        return await self.database.writing_once(run, *given, **named)
 
     def flag(self, name: str) -> bool:
         return self.query.get(name, "").lower() in TRUE

@@ -79,6 +79,10 @@ class LocalConsumer:
         self._unsettled: dict[str, dict[LocalDelivery, None]] = {}
         self._closed = False
 
+    @property
+    def queues(self) -> list[str]:
+        return list(self._queues)
+
     async def add(self, queue: str) -> None:
         if queue not in self._queues:
             self._queues[queue] = found = self.bus.queue(queue)

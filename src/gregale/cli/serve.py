@@ -37,7 +37,9 @@ ConfigFile = Annotated[
     Path | None,
     typer.Option("--config", "-c", help="Settings in TOML; flags go before them. See docs/configuration.md."),
 ]
-AllowCommand = Annotated[bool, typer.Option("--allow-command", help="Allow gregale.command on this server. Engines have to know it, too.")]
+AllowCommand = Annotated[
+    bool, typer.Option("--allow-command", help="Allow gregale.command on this server. Engines have to know it, too.")
+]
 CommandOn = Annotated[list[str] | None, typer.Option(help="Only executors of these names may run gregale.command.")]
 Set = Annotated[
     list[str] | None,
@@ -113,7 +115,9 @@ def engine(
 
     Example: gregale engine --name e1 -d postgresql+psycopg://gregale@db1/gregale -b amqp://gregale:secret@mq1,mq2/
     """
-    _run("engine", config, set_, _common(database, broker, name, allow_command, None), host, port, log_level, log_format)
+    _run(
+        "engine", config, set_, _common(database, broker, name, allow_command, None), host, port, log_level, log_format
+    )
 
 
 def executor(

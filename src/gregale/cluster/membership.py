@@ -53,9 +53,19 @@ class Membership:
         self._watch = Watch(settings)
         self._task: asyncio.Task[None] | None = None
         self._finishing = False
+        self._beat_at = 0.0
 
     async def enter(self, alone: bool = False) -> None:
-        """`alone`: no other process can be alive, so all that are listed are lost."""
+        """Waits for a database that is away. `alone`: no other process can be alive, so all that are listed are lost."""
+        while True:
+            try:
+                await self._enter(alone)
+                return
+            except Unavailable as e:
+                log.warning("cannot enter yet: %s", e)
+                await asyncio.sleep(1.0)
+
+    async def _enter(self, alone: bool) -> None:
         await self._clock.set(self._database)
         self.id = self._new_id()
         now = self._clock()
@@ -77,6 +87,7 @@ class Membership:
             members.enter(connection, row)
 
         await self._database.writing(run)
+        self._beat_at = asyncio.get_running_loop().time()
         self.state = "up"
 
     def start(self) -> None:
@@ -125,6 +136,7 @@ class Membership:
             return members.beat(connection, self.id, self._clock()), members.alive(connection)
 
         state, living = await self._database.beating(run)
+        self._beat_at = asyncio.get_running_loop().time()
         if state == "lost":
             await self._again()
             return
@@ -143,6 +155,11 @@ class Membership:
                 )
         for seen in self.on_beat:
             await seen(living)
+
+    @property
+    def cut_off(self) -> float:
+        """Seconds since this member last reached a database server; 0 for a database that is a file of its own."""
+        return asyncio.get_running_loop().time() - self._beat_at if self._database.is_server else 0.0
 
     def silence(self, member_id: str) -> float:
         """Seconds for which a member was watched without a sign of life."""

@@ -86,7 +86,17 @@ class Engine:
         self.intake = Intake(self)
         self.timers = Timers(clock, self.submit)
         self.publisher = Publisher(bus)
-        self.burials = Burials(self)
+        self.parts: list[Any] = [
+            self.intake,
+            self.timers,
+            self.sweeper,
+            self.housekeeper,
+            self.notifier,
+            self.maintenance,
+            self.cron,
+            self.event_triggers,
+            Burials(self),
+        ]
         self._slots = asyncio.Semaphore(self.settings.in_flight)
         self._tasks: list[asyncio.Task[None]] = []
         self._commits: set[asyncio.Task[None]] = set()
@@ -105,8 +115,7 @@ class Engine:
     async def own(self) -> None:
         """Be ready for `gain`: take messages, watch timers, sweep, and do what one engine of a cluster does for all."""
         await self.intake.open(self.settings.prefetch)
-        parts = (self.sweeper, self.housekeeper, self.notifier, self.maintenance, self.cron, self.event_triggers)
-        for loop in (self.intake, self.timers, self.burials, *parts):
+        for loop in self.parts:
             self._tasks.append(asyncio.create_task(loop.run(), name=f"engine-{type(loop).__name__.lower()}"))
 
     async def gain(self, partitions: Sequence[int]) -> None:
@@ -245,8 +254,8 @@ class Engine:
                 await self._inbox.wake.wait()
             self.busy.update(groups)
             metrics.WAITING.set(len(self._inbox))
-            for root_id in groups:
-                if partition_of(root_id) not in self.owned:
+            for root_id, jobs in groups.items():
+                if partition_of(root_id) not in self.owned or any(job.fresh for job in jobs):
                     self.cache.forget_tree(root_id)  # others may have changed it since
             try:
                 decided = await self._decider.decide(groups, self.registry)

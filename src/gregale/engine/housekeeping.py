@@ -7,7 +7,7 @@ import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from gregale.store import Unavailable, outbox, removal
+from gregale.store import Unavailable, outbox, removal, results
 
 if TYPE_CHECKING:
     from gregale.engine.engine import Engine
@@ -48,6 +48,7 @@ class Housekeeper:
             await self.expire()
         if now >= self._prune_at:
             self._prune_at = now + _PRUNE_EVERY
+            await database.writing(results.prune, now - _PRUNE_EVERY)
             for prune in (removal.prune_events, outbox.prune):
                 while await database.writing(prune, now - settings.history):
                     pass

@@ -14,7 +14,10 @@ from gregale.core.partition import partition_of
 
 
 class Job(msgspec.Struct, eq=False):
-    """Something to decide: an event for an execution, or a new execution. `done` gets the outcome, `delivery` the ack."""
+    """Something to decide: an event for an execution, or a new execution. `done` gets the outcome, `delivery` the ack.
+
+    `fresh`: the rows have something to say about this tree that memory may not know.
+    """
 
     root_id: str
     execution_id: str
@@ -23,6 +26,7 @@ class Job(msgspec.Struct, eq=False):
     delivery: Delivery | None = None
     done: asyncio.Future[Execution] | None = None
     failed: int = 0
+    fresh: bool = False
 
 
 class Inbox:

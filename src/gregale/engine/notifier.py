@@ -40,15 +40,16 @@ class Notifier:
     def __init__(self, engine: Engine):
         self.wake = asyncio.Event()
         self._engine = engine
+        self._client: httpx.AsyncClient | None = None
 
     async def run(self) -> None:
-        async with httpx.AsyncClient(timeout=_TIMEOUT, follow_redirects=False) as client:
+        try:
             while True:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self.wake.wait(), 1.0)
                 self.wake.clear()
                 try:
-                    while await self._some(client):
+                    while await self._some():
                         pass
                 except (Unavailable, BusUnavailable) as e:
                     log.warning("notifications wait: %s", e)
@@ -56,13 +57,17 @@ class Notifier:
                 except Exception:
                     log.exception("notifications could not be handled; they are tried again")
                     await asyncio.sleep(1)
+        finally:
+            if self._client is not None:
+                await self._client.aclose()
 
-    async def _some(self, client: httpx.AsyncClient) -> bool:
+    async def _some(self) -> bool:
         """Send what is due, one of each lane at a time. False when nothing is."""
         engine = self._engine
         found = await engine.database.reading(outbox.heads, engine.clock(), engine.settings.sending.at_once)
         if not found:
             return False
+        client = self._client = self._client or httpx.AsyncClient(timeout=_TIMEOUT, follow_redirects=False)
         taken = await engine.database.writing(outbox.take, found, engine.clock(), _LEASE)
         outcomes = await asyncio.gather(*(self._one(client, row) for row in taken))
         for _, state, _, _ in outcomes:

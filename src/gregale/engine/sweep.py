@@ -94,22 +94,21 @@ class Sweeper:
         for row in found:
             message = ActionFinished(row.action_id, row.execution_id, row.root_id, row.attempt)
             engine.intake.finished(restored(message, row.body), None)
-        if 0 in partitions:
-            await engine.database.writing(results.prune, engine.clock() - 60.0)
         return len(found)
 
     async def _unstarted(self, partitions: list[int], before: float) -> int:
         """A start message was lost: created executions that nobody has started."""
         found = await self._engine.database.reading(sweep.unstarted, partitions, before)
         for execution_id, root_id in found:
-            self._engine.submit(Job(root_id, execution_id, Start()))
+            self._engine.submit(Job(root_id, execution_id, Start(), fresh=True))
         return len(found)
 
     async def _unheld(self, partitions: list[int], before: float) -> int:
         """A request to run an action was lost, or is still queued: sent again; a claim or idempotence makes twice harmless."""
         engine = self._engine
         found = await engine.database.reading(sweep.unheld, partitions, before, engine.clock())
-        await engine.database.writing(sweep.touch, [row.id for row in found], engine.clock())
+        if found:
+            await engine.database.writing(sweep.touch, [row.id for row in found], engine.clock())
         await engine.publisher.send([(actions_queue(row.target), encoded(_message(row))) for row in found])
         return len(found)
 
@@ -127,14 +126,15 @@ class Sweeper:
             if row.execution_id is None:
                 await engine.database.writing(standalone.update, row.id, "ERROR", reason, engine.clock())
             else:
-                engine.submit(Job(row.root_id, row.execution_id, ActionDone(row.id, error=reason, attempt=row.attempt)))
+                event = ActionDone(row.id, error=reason, attempt=row.attempt)
+                engine.submit(Job(row.root_id, row.execution_id, event, fresh=True))
         return len(found)
 
     async def _idle(self, partitions: list[int], before: float) -> int:
         """Nothing is in flight in a running execution: look whether a join, a parent or its end was missed."""
         found = await self._engine.database.reading(sweep.idle, partitions, before)
         for execution_id, root_id in found:
-            self._engine.submit(Job(root_id, execution_id, Sweep()))
+            self._engine.submit(Job(root_id, execution_id, Sweep(), fresh=True))
         return len(found)
 
 

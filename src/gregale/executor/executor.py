@@ -96,6 +96,8 @@ class Executor:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._reports.flushed(self.settings.grace)
+        with suppress(Unavailable):
+            await self._reports.confirm(0.0)
         if self._unstarted:  # claimed, and certainly not started: others may
             await self.database.writing(sweep.free, sorted(self._unstarted))
 
@@ -245,6 +247,7 @@ class Executor:
             await asyncio.sleep(self.settings.heartbeat_every)
             try:
                 await self.database.writing(claims.heartbeat, list(self._running), self.holder(), self._clock())
+                await self._reports.confirm(self.settings.heartbeat_every)
             except Unavailable as e:
                 log.warning("running actions could not be named: %s", e)
             except Exception:

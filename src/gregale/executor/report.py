@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import OrderedDict
 from collections.abc import Callable
 
 import msgspec
@@ -12,9 +13,11 @@ from gregale import metrics
 from gregale.bus import ActionFinished, Bus, BusUnavailable, Delivery, encode
 from gregale.bus.messages import INLINE, engine_queue
 from gregale.core.partition import partition_of
-from gregale.store import Database, Unavailable, results, rows
+from gregale.store import Database, Unavailable, claims, results, rows
 
 log = logging.getLogger("gregale.executor")
+
+_REMEMBERED = 20_000
 
 
 class Reports:
@@ -27,6 +30,7 @@ class Reports:
         self._max_result = max_result
         self._waiting: list[tuple[ActionFinished, Delivery | None]] = []
         self._flush: asyncio.Task[None] | None = None
+        self._told: OrderedDict[tuple[str, int], tuple[float, ActionFinished]] = OrderedDict()
 
     def add(self, finished: ActionFinished, delivery: Delivery | None) -> None:
         """`delivery` is acknowledged when the result is safe."""
@@ -51,9 +55,27 @@ class Reports:
                 await asyncio.sleep(0.3)
             while not await self._published(encoded) and not await self._stored([f for f, _ in encoded]):
                 await asyncio.sleep(0.3)
-            for _, delivery in batch:
+            for finished, delivery in batch:
                 if delivery is not None:
                     delivery.ack()
+                else:  # it was claimed: nobody may run it again, so that its result must not be lost
+                    self._told[finished.action_id, finished.attempt] = (self._clock(), finished)
+                    while len(self._told) > _REMEMBERED:
+                        self._told.popitem(last=False)
+
+    async def confirm(self, after: float) -> None:
+        """See whether results that were told more than `after` seconds ago have arrived; those that have not are stored, where the
+        sweep finds them. Raises Unavailable."""
+        before = self._clock() - after
+        due = [key for key, (at, _) in self._told.items() if at <= before]
+        if not due:
+            return
+        missing = await self._database.reading(claims.unfinished, due)
+        found = [self._told[key][1] for key in due if key in missing]
+        if found and not await self._stored(found):
+            return
+        for key in due:
+            del self._told[key]
 
     def _encoded(self, finished: ActionFinished) -> tuple[ActionFinished, bytes]:
         """The result, marked when it has to be stored, and its message."""

@@ -39,6 +39,12 @@ def ends(connection: Connection) -> dict[str, tuple[str, str | None, str | None]
     return {row.id: (row.state, row.output, row.state_info) for row in found}
 
 
+def unfinished(connection: Connection) -> int:
+    """Executions, of any depth, that have not ended."""
+    live = sa.select(sa.func.count()).select_from(executions).where(executions.c.state.not_in(_ENDED))
+    return int(connection.scalar(live) or 0)
+
+
 def rest(connection: Connection) -> list[Check]:
     """All of them."""
     return [

@@ -44,6 +44,18 @@ def still_held(connection: Connection, action_id: str, attempt: int, holder: str
     return connection.scalar(found) is not None
 
 
+def unfinished(connection: Connection, keys: Sequence[tuple[str, int]]) -> set[tuple[str, int]]:
+    """Those of the actions `(id, attempt)` whose result has not arrived."""
+    found: set[tuple[str, int]] = set()
+    ids = [action_id for action_id, _ in keys]
+    for start in range(0, len(ids), 500):
+        rest = sa.select(table.c.id, table.c.attempt).where(
+            table.c.id.in_(ids[start : start + 500]), table.c.state == "RUNNING"
+        )
+        found.update((row.id, row.attempt) for row in connection.execute(rest))
+    return found & set(keys)
+
+
 def request(connection: Connection, action_id: str) -> dict[str, Any] | None:
     """The input of an action that was too large for a message; None when it is gone."""
     row = connection.execute(sa.select(table.c.input, table.c.base).where(table.c.id == action_id)).first()

@@ -38,7 +38,7 @@ class Database:
     """
 
     def __init__(
-        self, url: str = "sqlite://", durability: Durability = "full", readers: int = 4, patience: float = 5.0
+        self, url: str = "sqlite://", durability: Durability = "full", readers: int = 4, patience: float = 0.7
     ):
         self.url = url
         self.patience = patience

@@ -13,6 +13,12 @@ from gregale.store.schema import action_executions
 
 ALIVE = ("up", "draining")
 
+_key = members.c.id == sa.bindparam("key")
+_beat = members.update().where(_key, members.c.state.in_(ALIVE)).values(heartbeat=sa.bindparam("now"))
+_state = sa.select(members.c.state).where(_key)
+_alive = sa.select(members).where(members.c.state.in_(ALIVE))
+_owned = sa.select(partitions).order_by(partitions.c.number)
+
 
 def time_of(connection: Connection) -> float | None:
     """The clock of a database server, in seconds since the epoch; None where the database has only that of this machine."""
@@ -32,17 +38,15 @@ def enter(connection: Connection, member: dict[str, Any]) -> None:
 
 def beat(connection: Connection, member_id: str, now: float) -> str:
     """Say that a member lives; gives its state, `lost` when others have given it up."""
-    found = connection.execute(
-        members.update().where(members.c.id == member_id, members.c.state.in_(ALIVE)).values(heartbeat=now)
-    )
+    found = connection.execute(_beat, {"key": member_id, "now": now})
     if found.rowcount == 1:
-        return str(connection.scalar(sa.select(members.c.state).where(members.c.id == member_id)))
+        return str(connection.scalar(_state, {"key": member_id}))
     return "lost"
 
 
 def alive(connection: Connection) -> Sequence[Any]:
     """Members that have not left and were not given up."""
-    return connection.execute(sa.select(members).where(members.c.state.in_(ALIVE))).all()
+    return connection.execute(_alive).all()
 
 
 def shown(connection: Connection, since: float) -> Sequence[Any]:
@@ -106,7 +110,7 @@ def prune(connection: Connection, before: float) -> None:
 
 
 def owned(connection: Connection) -> Sequence[Any]:
-    return connection.execute(sa.select(partitions).order_by(partitions.c.number)).all()
+    return connection.execute(_owned).all()
 
 
 def take(connection: Connection, wanted: Sequence[tuple[int, int]], owner: str, now: float) -> list[int]:

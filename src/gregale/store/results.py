@@ -28,19 +28,26 @@ def body(connection: Connection, action_id: str, attempt: int) -> str | None:
     return found
 
 
+_waiting = (
+    sa.select(table, action_executions.c.execution_id, executions.c.root_id)
+    .join(action_executions, action_executions.c.id == table.c.action_id)
+    .join(executions, executions.c.id == action_executions.c.execution_id, isouter=True)
+    .where(action_executions.c.state == "RUNNING", action_executions.c.attempt == table.c.attempt)
+    .where(table.c.at <= sa.bindparam("before", type_=sa.Double))
+    .where(
+        sa.or_(
+            executions.c.partition.in_(sa.bindparam("partitions", expanding=True)),
+            sa.and_(action_executions.c.execution_id.is_(None), sa.bindparam("first", type_=sa.Integer) == 1),
+        )
+    )
+    .limit(sa.bindparam("most", type_=sa.Integer))
+)
+
+
 def waiting(connection: Connection, partitions: Sequence[int], before: float, most: int) -> Sequence[Any]:
     """Results kept before then whose actions do not know of them yet, in these partitions."""
-    where: sa.ColumnElement[bool] = executions.c.partition.in_(partitions)
-    if 0 in partitions:
-        where = sa.or_(where, action_executions.c.execution_id.is_(None))
-    return connection.execute(
-        sa.select(table, action_executions.c.execution_id, executions.c.root_id)
-        .join(action_executions, action_executions.c.id == table.c.action_id)
-        .join(executions, executions.c.id == action_executions.c.execution_id, isouter=True)
-        .where(action_executions.c.state == "RUNNING", action_executions.c.attempt == table.c.attempt)
-        .where(table.c.at <= before, where)
-        .limit(most)
-    ).all()
+    given = {"partitions": list(partitions), "first": int(0 in partitions), "before": before, "most": most}
+    return connection.execute(_waiting, given).all()
 
 
 def prune(connection: Connection, before: float) -> int:

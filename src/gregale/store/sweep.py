@@ -1,4 +1,7 @@
-"""Work that should be in flight and may not be, one query per kind of loss (design, rule 7)."""
+"""Work that should be in flight and may not be, one query per kind of loss (design, rule 7).
+
+The statements are made once: most of the time that a sweep takes when it finds nothing goes into making them.
+"""
 
 from __future__ import annotations
 
@@ -8,39 +11,55 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from gregale.store.cluster_schema import members
+from gregale.store.cluster_schema import members, results
 from gregale.store.schema import action_executions, executions, tasks, timers
 
 _LIMIT = 10_000
 _LONGEST_PAUSE = 60.0
 
+_a = action_executions.c
+_e = executions.c
+_partitions: sa.BindParameter[Any] = sa.bindparam("partitions", expanding=True)
+_before: sa.BindParameter[float] = sa.bindparam("before", type_=sa.Double)
+_owned = _e.partition.in_(_partitions)
+_owned_or_alone = sa.or_(_owned, sa.and_(_a.execution_id.is_(None), sa.bindparam("first", type_=sa.Integer) == 1))
+"""What belongs to no execution is in partition 0."""
 
-def _in(partitions: Sequence[int]) -> sa.ColumnElement[bool]:
-    """Rows of these partitions; what belongs to no execution is in partition 0."""
-    where = executions.c.partition.in_(partitions)
-    return sa.or_(where, action_executions.c.execution_id.is_(None)) if 0 in partitions else where
+
+def _of(partitions: Sequence[int]) -> dict[str, Any]:
+    return {"partitions": list(partitions), "first": int(0 in partitions)}
+
+
+_waiting = sa.and_(_e.state == "RUNNING", _e.started.is_(sa.false()))
+_unstarted = sa.select(_e.id, _e.root_id).where(_waiting, _owned, _e.updated_at <= _before).limit(_LIMIT)
 
 
 def unstarted(connection: Connection, partitions: Sequence[int], before: float) -> list[tuple[str, str]]:
     """Executions `(id, root)` created before that time which nobody has started."""
-    found = connection.execute(
-        sa.select(executions.c.id, executions.c.root_id)
-        .where(executions.c.state == "RUNNING", executions.c.partition.in_(partitions))
-        .where(executions.c.started.is_(sa.false()), executions.c.updated_at <= before)
-        .limit(_LIMIT)
-    )
+    found = connection.execute(_unstarted, {"partitions": list(partitions), "before": before})
     return [(row.id, row.root_id) for row in found]
 
 
 def count_unstarted(connection: Connection, most: int) -> int:
     """Executions that wait for their start, counted up to `most`."""
-    waiting = (
-        sa.select(executions.c.id)
-        .where(executions.c.state == "RUNNING", executions.c.started.is_(sa.false()))
-        .limit(most)
-        .subquery()
+    found = sa.select(_e.id).where(_waiting).limit(most).subquery()
+    return int(connection.scalar(sa.select(sa.func.count()).select_from(found)) or 0)
+
+
+_rested = sa.bindparam("now", type_=sa.Double) - _a.updated_at
+_unheld = (
+    sa.select(action_executions, _e.root_id, _e.workflow_name)
+    .join(executions, _e.id == _a.execution_id, isouter=True)
+    .where(
+        _a.state == "RUNNING",
+        _a.kind == "ACTION",
+        _a.holder.is_(None),
+        _a.updated_at <= _before,
+        sa.or_(_rested >= _a.updated_at - _a.created_at, _rested >= _LONGEST_PAUSE),
+        _owned_or_alone,
     )
-    return int(connection.scalar(sa.select(sa.func.count()).select_from(waiting)) or 0)
+    .limit(_LIMIT)
+)
 
 
 def unheld(connection: Connection, partitions: Sequence[int], before: float, now: float) -> list[Any]:
@@ -48,93 +67,75 @@ def unheld(connection: Connection, partitions: Sequence[int], before: float, now
 
     One that was sent again and still waits is sent less and less often: the queue may just be long.
     """
-    rested = now - action_executions.c.updated_at
-    age = action_executions.c.updated_at - action_executions.c.created_at
-    return list(
-        connection.execute(
-            sa.select(action_executions, executions.c.root_id, executions.c.workflow_name)
-            .join(executions, executions.c.id == action_executions.c.execution_id, isouter=True)
-            .where(
-                action_executions.c.state == "RUNNING",
-                action_executions.c.kind == "ACTION",
-                action_executions.c.holder.is_(None),
-                action_executions.c.updated_at <= before,
-                sa.or_(rested >= age, rested >= _LONGEST_PAUSE),
-                _in(partitions),
-            )
-            .limit(_LIMIT)
-        ).all()
+    return list(connection.execute(_unheld, {**_of(partitions), "before": before, "now": now}).all())
+
+
+_told = sa.select(1).where(results.c.action_id == _a.id, results.c.attempt == _a.attempt)
+_abandoned = (
+    sa.select(action_executions, _e.root_id, members.c.name.label("holder_name"), members.c.state.label("holder_state"))
+    .join(executions, _e.id == _a.execution_id, isouter=True)
+    .join(members, members.c.id == _a.holder, isouter=True)
+    .where(
+        _a.state == "RUNNING",
+        _a.kind == "ACTION",
+        _a.holder.is_not(None),
+        _a.is_sync.is_(sa.true()),
+        ~_told.exists(),
+        sa.or_(
+            members.c.state.in_(("lost", "gone")),
+            members.c.id.is_(None),
+            _a.heartbeat <= members.c.heartbeat - sa.bindparam("silence", type_=sa.Double),
+        ),
+        _owned_or_alone,
     )
+    .limit(_LIMIT)
+)
 
 
 def abandoned(connection: Connection, partitions: Sequence[int], silence: float) -> list[Any]:
-    """Unfinished synchronous actions whose holder is lost, or has not named them for so many seconds while it lived."""
-    table = action_executions
-    return list(
-        connection.execute(
-            sa.select(
-                table, executions.c.root_id, members.c.name.label("holder_name"), members.c.state.label("holder_state")
-            )
-            .join(executions, executions.c.id == table.c.execution_id, isouter=True)
-            .join(members, members.c.id == table.c.holder, isouter=True)
-            .where(
-                table.c.state == "RUNNING",
-                table.c.kind == "ACTION",
-                table.c.holder.is_not(None),
-                table.c.is_sync.is_(sa.true()),
-                sa.or_(
-                    members.c.state.in_(("lost", "gone")),
-                    members.c.id.is_(None),
-                    table.c.heartbeat <= members.c.heartbeat - silence,
-                ),
-                _in(partitions),
-            )
-            .limit(_LIMIT)
-        ).all()
+    """Unfinished synchronous actions whose holder is lost, or has not named them for so many seconds while it lived; without
+    those whose result waits in the database."""
+    return list(connection.execute(_abandoned, {**_of(partitions), "silence": silence}).all())
+
+
+_below = executions.alias("below")
+_idle = (
+    sa.select(_e.id, _e.root_id)
+    .where(_e.state == "RUNNING", _owned, _e.started.is_(sa.true()), _e.updated_at <= _before)
+    .where(
+        ~sa.select(1)
+        .where(_a.execution_id == _e.id, _a.state.in_(("RUNNING", "PAUSED")), _a.kind == "ACTION")
+        .correlate(executions)
+        .exists(),
+        ~sa.select(1).where(timers.c.execution_id == _e.id).correlate(executions).exists(),
+        ~sa.select(1)
+        .where(_below.c.parent_id == _e.id, _below.c.state.not_in(("SUCCESS", "ERROR", "CANCELLED")))
+        .correlate(executions)
+        .exists(),
+        ~sa.select(1).where(tasks.c.execution_id == _e.id, tasks.c.state == "PAUSED").correlate(executions).exists(),
     )
+    .limit(_LIMIT)
+)
 
 
 def idle(connection: Connection, partitions: Sequence[int], before: float) -> list[tuple[str, str]]:
     """Running executions untouched since then in which nothing waits for an action, a sub-workflow or a timer."""
-    moving = sa.select(1).where(
-        action_executions.c.execution_id == executions.c.id,
-        action_executions.c.state.in_(("RUNNING", "PAUSED")),
-        action_executions.c.kind == "ACTION",
-    )
-    due = sa.select(1).where(timers.c.execution_id == executions.c.id)
-    below = executions.alias("below")
-    child = sa.select(1).where(
-        below.c.parent_id == executions.c.id, below.c.state.not_in(("SUCCESS", "ERROR", "CANCELLED"))
-    )
-    paused = sa.select(1).where(tasks.c.execution_id == executions.c.id, tasks.c.state == "PAUSED")
-    found = connection.execute(
-        sa.select(executions.c.id, executions.c.root_id)
-        .where(
-            executions.c.state == "RUNNING",
-            executions.c.partition.in_(partitions),
-            executions.c.started.is_(sa.true()),
-            executions.c.updated_at <= before,
-            ~moving.exists(),
-            ~due.exists(),
-            ~child.exists(),
-            ~paused.exists(),
-        )
-        .limit(_LIMIT)
-    )
+    found = connection.execute(_idle, {"partitions": list(partitions), "before": before})
     return [(row.id, row.root_id) for row in found]
+
+
+_timers_due = (
+    sa.select(timers, _e.root_id)
+    .join(executions, _e.id == timers.c.execution_id)
+    .where(timers.c.partition.in_(_partitions), timers.c.due <= _before)
+    .order_by(timers.c.due)
+    .limit(_LIMIT)
+)
 
 
 def timers_due(connection: Connection, partitions: Sequence[int], before: float) -> list[Any]:
     """Timers of these partitions that are due before then."""
-    return list(
-        connection.execute(
-            sa.select(timers, executions.c.root_id)
-            .join(executions, executions.c.id == timers.c.execution_id)
-            .where(timers.c.partition.in_(partitions), timers.c.due <= before)
-            .order_by(timers.c.due)
-            .limit(_LIMIT)
-        ).all()
-    )
+    return list(connection.execute(_timers_due, {"partitions": list(partitions), "before": before}).all())
 
 
 def timers_of(connection: Connection, execution_id: str) -> list[Any]:
@@ -143,19 +144,15 @@ def timers_of(connection: Connection, execution_id: str) -> list[Any]:
 
 def free(connection: Connection, action_ids: Sequence[str]) -> None:
     """Take actions from a holder that is gone, so that they can be run again, at once."""
-    for start in range(0, len(action_ids), 500):
-        connection.execute(
-            action_executions.update()
-            .where(action_executions.c.id.in_(action_ids[start : start + 500]), action_executions.c.state == "RUNNING")
-            .values(holder=None, held_since=None, heartbeat=None, updated_at=0.0)
-        )
+    _set(connection, action_ids, holder=None, held_since=None, heartbeat=None, updated_at=0.0)
 
 
-def touch(connection: Connection, action_ids: list[str], now: float) -> None:
+def touch(connection: Connection, action_ids: Sequence[str], now: float) -> None:
     """These requests were sent again just now; the next sweep leaves them alone for a while."""
+    _set(connection, action_ids, updated_at=now)
+
+
+def _set(connection: Connection, action_ids: Sequence[str], **values: Any) -> None:
     for start in range(0, len(action_ids), 500):
-        connection.execute(
-            action_executions.update()
-            .where(action_executions.c.id.in_(action_ids[start : start + 500]), action_executions.c.state == "RUNNING")
-            .values(updated_at=now)
-        )
+        chunk = _a.id.in_(action_ids[start : start + 500])
+        connection.execute(action_executions.update().where(chunk, _a.state == "RUNNING").values(**values))
