@@ -49,6 +49,8 @@ class Report(msgspec.Struct):
         """Everything that did not hold. A drill that broke nothing, or in which too little succeeded, has shown nothing."""
         found = [*self.wrong, *(f"stuck: {key}" for key in self.stuck)]
         found += [f"{check.name}: {place}" for check in self.checks for place in check.broken]
+        if self.refusals.get("500"):
+            found.append(f"{self.refusals['500']} requests were answered with 500")
         if self.duplicates:
             found.append(f"{self.duplicates} unsafe actions ran more than once")
         if needs_faults and not self.faults:

@@ -44,7 +44,11 @@ class Database:
         self.patience = patience
         self.in_memory = url in ("sqlite://", "sqlite:///:memory:")
         self.is_server = not url.startswith("sqlite")
-        self.engine = _server(url) if self.is_server else _sqlite(url, self.in_memory, durability)
+        # READ COMMITTED for what changes rows: each such statement compares what it changes. Several statements of one reading
+        # have to see the same state of the database.
+        self.engine = _server(url, "READ COMMITTED") if self.is_server else _sqlite(url, self.in_memory, durability)
+        self._snapshots = _server(url, "REPEATABLE READ") if self.is_server else self.engine
+        self._errors = (DBAPIError, self.engine.dialect.loaded_dbapi.Error)  # the driver's own, while it connects
         self._writer = ThreadPoolExecutor(1, "store-write")
         self._readers = self._writer if self.in_memory else ThreadPoolExecutor(readers, "store-read")
         self._beats = ThreadPoolExecutor(1, "store-beat") if self.is_server else self._writer
@@ -95,13 +99,13 @@ class Database:
             tries += 1
             try:
                 return way(run, repeat, args, kwargs)
-            except DBAPIError as e:
+            except self._errors as e:
                 kind = kind_of(e)
                 if kind is None:
                     raise
                 metrics.RETRIED.labels(kind).inc()
                 if tries >= _CONFLICTS if kind == "conflict" else time.monotonic() >= deadline:
-                    reason = str(e.orig).strip().splitlines()
+                    reason = str(getattr(e, "orig", e)).strip().splitlines()
                     raise Unavailable(f"The database does not answer: {reason[0] if reason else e}") from e
             time.sleep(min(0.5, 0.01 * 2 ** min(tries, 8)) * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
 
@@ -119,7 +123,7 @@ class Database:
                         transaction.rollback()
                     raise
                 return result
-        except DBAPIError as e:
+        except self._errors as e:
             if committing and not repeat and kind_of(e) == "away":
                 raise OutcomeUnknown(
                     "The database went away during the commit: whether the change was made is not known"
@@ -128,12 +132,8 @@ class Database:
 
     def _snapshot(self, run: Any, repeat: bool, args: Any, kwargs: Any) -> Any:
         del repeat
-        with self.engine.connect() as plain, plain.execution_options(**self._reading()) as connection:
+        with self._snapshots.connect() as plain, plain.execution_options(reads=True) as connection:
             return run(connection, *args, **kwargs)
-
-    def _reading(self) -> dict[str, Any]:
-        """Several statements of one reading have to see the same state of the database."""
-        return {"isolation_level": "REPEATABLE READ"} if self.is_server else {"reads": True}
 
     async def writing(self, run: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """`write` in the writer's thread."""
@@ -157,6 +157,7 @@ class Database:
         for pool in {self._writer, self._readers, self._beats}:
             pool.shutdown()
         self.engine.dispose()
+        self._snapshots.dispose()
         if self._lock is not None:
             self._lock.close()
 
@@ -181,15 +182,14 @@ _CONNECTED: dict[str, dict[str, Any]] = {
 }
 
 
-def _server(url: str) -> Engine:
-    """READ COMMITTED for what changes rows: each such statement compares what it changes."""
+def _server(url: str, isolation: Literal["READ COMMITTED", "REPEATABLE READ"]) -> Engine:
     try:
         named = sa.engine.make_url(url)
         kind = "mysql" if named.get_backend_name() in ("mysql", "mariadb") else named.get_backend_name()
         if kind not in ("postgresql", "mysql"):
             raise StoreError(f"Gregale keeps its state on SQLite, PostgreSQL or MariaDB, not on {kind}")
         return sa.create_engine(
-            named, pool_size=16, max_overflow=16, isolation_level="READ COMMITTED", connect_args=_CONNECTED[kind]
+            named, pool_size=8, max_overflow=8, isolation_level=isolation, connect_args=_CONNECTED[kind]
         )
     except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ModuleNotFoundError) as e:
         raise StoreError(f"The database {url.partition('@')[2] or url} cannot be used: {e}") from None

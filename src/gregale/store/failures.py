@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 Kind = Literal["conflict", "away"]
 
@@ -51,18 +51,21 @@ _MARIADB_AWAY = {
 """Too many connections, not yet prepared (Galera), shutdown, lost connections, error during commit, read-only, killed."""
 
 
-def kind_of(error: DBAPIError) -> Kind | None:
-    """None for an error that trying again does not mend."""
-    original: Any = error.orig
+def kind_of(error: Exception) -> Kind | None:
+    """Of an error of SQLAlchemy, or of the driver itself. None for one that trying again does not mend."""
+    original: Any = error.orig if isinstance(error, DBAPIError) else error
+    lost = isinstance(error, DBAPIError) and error.connection_invalidated
+    operational = isinstance(error, OperationalError) or type(original).__name__ == "OperationalError"
     state = getattr(original, "sqlstate", None)
     if state is not None:
         return "conflict" if state in _CONFLICTS else "away" if state in _AWAY else None
     if original is not None and original.args and isinstance(original.args[0], int):
         number = original.args[0]
-        lost = number == 0 and isinstance(error, InterfaceError)  # PyMySQL, on a connection that is closed
-        return "conflict" if number in _MARIADB_CONFLICTS else "away" if number in _MARIADB_AWAY or lost else None
-    if error.connection_invalidated or type(original).__module__.startswith("psycopg"):
-        # psycopg has no code for a connection that it could not make, or lost
-        return "away" if error.connection_invalidated or isinstance(error, OperationalError) else None
+        closed = number == 0 and type(original).__name__ == "InterfaceError"  # PyMySQL, on a connection that is closed
+        return "conflict" if number in _MARIADB_CONFLICTS else "away" if number in _MARIADB_AWAY or closed else None
+    if lost:
+        return "away"
+    if type(original).__module__.startswith("psycopg"):
+        return "away" if operational else None  # it has no code for a connection that it could not make, or lost
     text = str(original).lower()
-    return "conflict" if isinstance(error, OperationalError) and ("locked" in text or "busy" in text) else None
+    return "conflict" if operational and ("locked" in text or "busy" in text) else None

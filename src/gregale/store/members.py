@@ -115,16 +115,12 @@ def owned(connection: Connection) -> Sequence[Any]:
 
 def take(connection: Connection, wanted: Sequence[tuple[int, int]], owner: str, now: float) -> list[int]:
     """Take partitions `(number, epoch)` that have not changed hands since they were seen; gives those that are now owned."""
-    taken = []
-    for number, epoch in wanted:
-        changed = connection.execute(
-            partitions.update()
-            .where(partitions.c.number == number, partitions.c.epoch == epoch)
-            .values(owner=owner, epoch=epoch + 1, since=now)
-        )
-        if changed.rowcount == 1:
-            taken.append(number)
-    return taken
+    seen = sa.tuple_(partitions.c.number, partitions.c.epoch).in_(list(wanted))
+    connection.execute(partitions.update().where(seen).values(owner=owner, epoch=partitions.c.epoch + 1, since=now))
+    mine = sa.select(partitions.c.number).where(
+        partitions.c.number.in_([number for number, _ in wanted]), partitions.c.owner == owner
+    )
+    return sorted(connection.scalars(mine))
 
 
 def give(connection: Connection, owner: str, now: float, numbers: Sequence[int] | None = None) -> None:

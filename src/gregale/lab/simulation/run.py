@@ -17,10 +17,10 @@ from gregale.lab.simulation.clients import Client
 from gregale.lab.simulation.database import Template
 from gregale.lab.simulation.load import SHAPES, WORKFLOWS, wrong
 from gregale.lab.simulation.loop import Standstill, VirtualLoop
-from gregale.lab.simulation.world import World
+from gregale.lab.simulation.world import Kind, World
 from gregale.store import load
 
-_FAULTS_END = 6.0
+_FAULTS_END = 5.0
 _REST = 150.0
 """Virtual seconds: until when things go wrong, and until when everything must be at rest."""
 
@@ -105,8 +105,8 @@ class _Run:
         self._world = world
         self._drawn = drawn
         self._quiet = quiet
-        self._topology = {"api": 1, "engine": drawn.randint(1, 3), "executor": drawn.randint(1, 2)}
-        number = drawn.randint(1, 4)
+        self._topology: dict[Kind, int] = {"api": 1, "engine": drawn.randint(1, 3), "executor": drawn.randint(1, 2)}
+        number = drawn.randint(1, 3)
         self.clients = [Client(world, f"{shape}-{n}", shape) for n, shape in enumerate(drawn.choices(SHAPES, k=number))]
         swarm = [] if quiet else [e for e in _EVENTS if drawn.random() < 0.5]
         self._events: Counter[str] = Counter(drawn.choices(swarm, k=drawn.randint(1, 5)) if swarm else [])
@@ -124,7 +124,7 @@ class _Run:
         while asyncio.get_running_loop().time() < _REST and not world.violations:
             if all(task.done() for task in asking) and self._at_rest():
                 break
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(1.0)
         for task in asking:
             task.cancel()
         self._judge()

@@ -7,6 +7,7 @@ import random
 import uuid
 from collections import Counter
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any, Literal
 
 import sqlalchemy as sa
@@ -24,14 +25,14 @@ from gregale.lab.simulation.bus import ProcessBus
 from gregale.lab.simulation.database import ProcessDatabase
 from gregale.lab.simulation.load import registry
 from gregale.lab.simulation.loop import PROCESS, in_process
-from gregale.store import Database, load
+from gregale.store import Database, Unavailable, load
 from gregale.store.schema import action_executions, executions
 
 EPOCH = 1_700_000_000.0
 Kind = Literal["api", "engine", "executor"]
 
-_CLUSTER = ClusterSettings(heartbeat_every=1.5, lease=4.0, lost_after=6.0)
-_ENGINE = EngineSettings(sweep_every=2.5, stale_after=3.0, heartbeat_timeout=8.0, cron=False, grace=5.0)
+_CLUSTER = ClusterSettings(heartbeat_every=2.5, lease=5.0, lost_after=7.0)
+_ENGINE = EngineSettings(sweep_every=3.0, stale_after=3.0, heartbeat_timeout=8.0, cron=False, grace=5.0)
 _EXECUTOR = ExecutorSettings(concurrency=8, heartbeat_every=2.0, settled=2.0, grace=5.0)
 _REGISTRY = registry()
 
@@ -51,8 +52,9 @@ class Process:
         self.tasks: set[asyncio.Task[Any]] = set()
         self._running = asyncio.Event()
         self._running.set()
-        self.database: Any = ProcessDatabase(world, self)
-        self.bus = ProcessBus(world, self)
+        self.database: Any
+        self.database = ProcessDatabase(world, self)
+        self.bus: Any = ProcessBus(world, self)
         clock = Clock(world.clock)
         self.engine = Engine(self.database, self.bus, _REGISTRY.info, clock, world.new_id, _ENGINE)
         self.engine.parts = [p for p in self.engine.parts if type(p).__name__ in ("Intake", "Timers", "Sweeper")]
@@ -80,7 +82,8 @@ class Process:
         if self.kind == "executor":
             await self.executor.stop()
         if self.kind == "engine":
-            await self.leases.give()
+            with suppress(Unavailable):
+                await self.leases.give()
         await self.engine.stop()
         await self.membership.leave()
         await self.bus.close()
