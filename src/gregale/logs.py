@@ -5,6 +5,8 @@ Whatever logs with the standard library goes through here. `context` adds fields
 
 from __future__ import annotations
 
+import asyncio
+import faulthandler
 import logging
 import sys
 from typing import Any
@@ -39,3 +41,10 @@ def set_up(level: str, form: str, kind: str, name: str) -> None:
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[*rendered, render]))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     structlog.contextvars.bind_contextvars(member=name, kind=kind)
+
+
+def dump() -> None:
+    """Say what every task and thread is at, for who wonders why nothing moves (SIGUSR2)."""
+    for task in asyncio.all_tasks():
+        task.print_stack(limit=6, file=sys.stderr)
+    faulthandler.dump_traceback(all_threads=True, file=sys.stderr)

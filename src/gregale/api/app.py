@@ -27,6 +27,7 @@ from gregale.api.settings import ApiSettings
 from gregale.api.v2 import (
     action_executions,
     actions,
+    cluster,
     code_sources,
     cron_triggers,
     environments,
@@ -36,6 +37,7 @@ from gregale.api.v2 import (
     explain,
     members,
     notifications,
+    stuck,
     tasks,
     workbooks,
     workflows,
@@ -59,6 +61,8 @@ _MODULES = (
     event_triggers,
     events,
     notifications,
+    stuck,
+    cluster,
 )
 ENDPOINTS: tuple[Endpoint, ...] = tuple(e for module in _MODULES for e in module.api.all)
 

@@ -199,7 +199,10 @@ async def _serve(kind: Kind, settings: ServiceSettings, host: str, port: int) ->
         tracing.set_up(service)
         async with service:
             app = service.application()
-            config = uvicorn.Config(app, log_level="warning", lifespan="off", proxy_headers=False)
+            config = uvicorn.Config(
+                app, log_level="warning", lifespan="off", proxy_headers=False, timeout_graceful_shutdown=10
+            )
+            asyncio.get_running_loop().add_signal_handler(signal.SIGUSR2, logs.dump)
 
             def ending() -> None:
                 service.stopping = True

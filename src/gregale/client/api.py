@@ -337,3 +337,47 @@ def notifications(**query: Any) -> Request[list[Notification]]:
 
 def resend_notification(notification_id: str) -> Request[Notification]:
     return Request("PUT", _path("notifications", notification_id), kind=Notification)
+
+
+# The cluster -----------------------------------------------------------------------------------------------------------
+
+
+def cluster_members() -> Request[list[dict[str, Any]]]:
+    return _list(dict, "/cluster/members", "members", {})
+
+
+def cluster_partitions() -> Request[list[dict[str, Any]]]:
+    return _list(dict, "/cluster/partitions", "partitions", {})
+
+
+def drain(name: str) -> Request[dict[str, Any]]:
+    return Request("POST", _path("cluster", "members", name, "drain"))
+
+
+def dead_letters() -> Request[list[dict[str, Any]]]:
+    return _list(dict, "/cluster/dead_letters", "dead_letters", {})
+
+
+def dead_letter(letter_id: str) -> Request[dict[str, Any]]:
+    return Request("GET", _path("cluster", "dead_letters", letter_id))
+
+
+def requeue_dead_letter(letter_id: str) -> Request[dict[str, Any]]:
+    return Request("POST", _path("cluster", "dead_letters", letter_id, "requeue"), safe=False)
+
+
+def delete_dead_letter(letter_id: str) -> Request[None]:
+    return Request("DELETE", _path("cluster", "dead_letters", letter_id))
+
+
+def stuck(after: float = 60.0) -> Request[list[dict[str, Any]]]:
+    """What has stood still for so many seconds."""
+    return _list(dict, "/stuck", "stuck", {"after": after})
+
+
+def recover(
+    execution_id: str, preview: bool = False, after: float = 0.0, lost: bool = False
+) -> Request[list[dict[str, Any]]]:
+    """Apply the remedy for what of an execution is stuck; with `preview`, say only what it is."""
+    body = {"preview": preview, "after": after, "lost": lost}
+    return Request("POST", _path("executions", execution_id, "recover"), body=body, kind=dict, key="stuck")

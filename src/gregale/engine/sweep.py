@@ -109,7 +109,7 @@ class Sweeper:
         found = await engine.database.reading(sweep.unheld, partitions, before, engine.clock())
         if found:
             await engine.database.writing(sweep.touch, [row.id for row in found], engine.clock())
-        await engine.publisher.send([(actions_queue(row.target), encoded(_message(row))) for row in found])
+        await engine.publisher.send([(actions_queue(row.target), encoded(run_again(row))) for row in found])
         return len(found)
 
     async def _abandoned(self, partitions: list[int]) -> int:
@@ -122,7 +122,7 @@ class Sweeper:
         for row in found:
             if row.id in again:
                 continue
-            reason = _crashing(row) if row.safe_rerun else _lost(row)
+            reason = _crashing(row) if row.safe_rerun else lost_reason(row)
             if row.execution_id is None:
                 await engine.database.writing(standalone.update, row.id, "ERROR", reason, engine.clock())
             else:
@@ -138,7 +138,7 @@ class Sweeper:
         return len(found)
 
 
-def _message(row: Any) -> RunActionMessage:
+def run_again(row: Any) -> RunActionMessage:
     action, given = (row.name, rows.decode(row.input)) if row.base is None else rows.decode(row.base)
     return RunActionMessage(
         row.id,
@@ -163,7 +163,7 @@ def _crashing(row: Any) -> str:
     )
 
 
-def _lost(row: Any) -> str:
+def lost_reason(row: Any) -> str:
     holder = row.holder_name or row.holder
     return (
         f"{LOST}: the executor '{holder}' that ran this action was last seen at {shown_time(row.heartbeat)} UTC, and whether the action "

@@ -61,6 +61,7 @@ class Executor:
         self.started = 0
         self._clock = clock
         self._running: dict[str, asyncio.Task[None]] = {}
+        self._unacknowledged: dict[str, Delivery] = {}
         self._seen: OrderedDict[tuple[str, int], float | None] = OrderedDict()
         self._slots = asyncio.Semaphore(self.settings.concurrency)
         self._tasks: list[asyncio.Task[None]] = []
@@ -163,7 +164,9 @@ class Executor:
 
     async def _launch(self, message: RunActionMessage, delivery: Delivery | None, claimed_at: float | None) -> None:
         await self._slots.acquire()
-        task = asyncio.create_task(self._run(message, delivery, claimed_at))
+        if delivery is not None:
+            self._unacknowledged[message.action_id] = delivery
+        task = asyncio.create_task(self._run(message, claimed_at))
         self._running[message.action_id] = task
         metrics.RUNNING.inc()
         task.add_done_callback(lambda _: self._ended(message))
@@ -174,7 +177,7 @@ class Executor:
         self._remember(message, self._clock())
         self._slots.release()
 
-    async def _run(self, message: RunActionMessage, delivery: Delivery | None, claimed_at: float | None) -> None:
+    async def _run(self, message: RunActionMessage, claimed_at: float | None) -> None:
         context = ActionContext(
             message.action_id,
             message.execution_id or "",
@@ -190,6 +193,8 @@ class Executor:
                 return
             given = await self._input(message)
             if given is None:
+                if (gone := self._unacknowledged.pop(message.action_id, None)) is not None:
+                    gone.ack()
                 return
             self._unstarted.discard(message.action_id)
             self.started += 1
@@ -200,6 +205,7 @@ class Executor:
                 raise
             self._cancelled.discard(message.action_id)
             result = Result(cancel=True)
+        delivery = self._unacknowledged.pop(message.action_id, None)
         if result is None:
             if delivery is not None:
                 delivery.ack()
@@ -246,7 +252,7 @@ class Executor:
         while True:
             await asyncio.sleep(self.settings.heartbeat_every)
             try:
-                await self.database.writing(claims.heartbeat, list(self._running), self.holder(), self._clock())
+                await self._name_running()
                 await self._reports.confirm(self.settings.heartbeat_every)
             except Unavailable as e:
                 log.warning("running actions could not be named: %s", e)
@@ -254,6 +260,14 @@ class Executor:
                 log.exception(
                     "a heartbeat could not be written; the next one is due in %s s", self.settings.heartbeat_every
                 )
+
+    async def _name_running(self) -> None:
+        """Rows say who runs what. Then no message has to: brokers close the channel of who sits on one for half an hour."""
+        running = list(self._running)
+        await self.database.writing(claims.heartbeat, running, self.holder(), self._clock())
+        for action_id in running:
+            if (delivery := self._unacknowledged.pop(action_id, None)) is not None:
+                delivery.ack()
 
     def cancel(self, action_id: str | None = None) -> None:
         """Stop a running action, or all of them; what is reported of it is a cancellation."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -144,6 +145,16 @@ def first_end_after(connection: Connection, moment: float) -> float | None:
     """When the first change of state was committed after that time."""
     found: Any = connection.scalar(sa.select(sa.func.min(events.c.at)).where(events.c.at > moment))
     return None if found is None else float(found)
+
+
+def longest_pause(connection: Connection, since: float, until: float) -> float:
+    """The longest time, in seconds, in which no change of state was committed."""
+    at = list(
+        connection.scalars(
+            sa.select(events.c.at).where(events.c.at >= since, events.c.at <= until).order_by(events.c.at)
+        )
+    )
+    return max((b - a for a, b in pairwise([since, *at, until])), default=0.0)
 
 
 def _count(connection: Connection, table: sa.Table) -> int:

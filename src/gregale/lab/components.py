@@ -66,7 +66,11 @@ class Component:
         try:
             status = self.process.wait(seconds)
         except subprocess.TimeoutExpired:
-            raise LabError(f"{self.name} did not stop within {seconds} s") from None
+            self.process.send_signal(signal.SIGUSR2)
+            time.sleep(1)
+            said = self.log.read_text(errors="replace")[-20_000:]
+            self.kill()
+            raise LabError(f"{self.name} did not stop within {seconds} s; its log:\n{said}") from None
         self._close()
         return status
 

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
+import httpx
+
+from gregale.bus import BrokerSettings
+from gregale.bus.amqp import AmqpBus
+from gregale.bus.messages import ACTIONS, engine_queue
 from gregale.lab import checks
 from gregale.lab.components import Component
 from gregale.lab.lab import Lab
 from gregale.lab.load import SHAPES, Load
 from gregale.lab.report import Fault, Report
+from gregale.lab.servers import LabError
 from gregale.store import Database
 
 _REST = 90.0
@@ -31,6 +39,7 @@ class Drill:
         self.folder = lab.folder / f"{name}-{time.time_ns()}"
         self.folder.mkdir()
         self.load = Load(lambda: lab.api, self.folder, rate, seed=seed)
+        self.poisoned: dict[str, str] = {}
         self._begun = time.time()
 
     @property
@@ -80,7 +89,9 @@ class Drill:
         database = Database(self.lab.url)
         try:
             while True:
-                missing = self.load.unfinished(database.read(checks.states))
+                states = database.read(checks.states)
+                missing = self.load.unfinished(states)
+                missing += [key for key in self.poisoned if states.get(key) == "RUNNING"]
                 if not missing or time.monotonic() - stopped > seconds:
                     break
                 time.sleep(0.2)
@@ -93,7 +104,9 @@ class Drill:
         report = self.report
         database = Database(self.lab.url)
         try:
-            ends = {k: v for k, v in database.read(checks.ends).items() if k in self.load.started}
+            ends_of_all = database.read(checks.ends)
+            ends = {k: v for k, v in ends_of_all.items() if k in self.load.started}
+            longest = database.read(checks.longest_pause, self._begun, self._begun + self.seconds)
             report.checks = database.read(checks.rest)
             report.faults = [
                 Fault(
@@ -114,8 +127,20 @@ class Drill:
         report.refusals = dict(Counter(o.detail for o in self.load.history if o.result != "ok"))
         report.wrong = [w for w in self.load.wrong(ends) if w.partition(":")[0] not in report.stuck]
         report.duplicates = self.load.duplicates()
+        report.wrong += self._poison(ends_of_all)
+        report.notes["longest pause"] = f"{longest:.1f} s without a change of state"
         self.load.save(self.folder / "history.jsonl")
         return report
+
+    def _poison(self, ends: dict[str, tuple[str, str | None, str | None]]) -> list[str]:
+        """What was poisoned has ended in ERROR, with a reason that says so."""
+        said = {"endless": "Can not evaluate YAQL expression", "huge": "MB", "deadly": "Lost: 3 executors in turn"}
+        found = []
+        for key, name in self.poisoned.items():
+            state, _, info = ends[key]
+            if state != "ERROR" or said[name] not in (info or ""):
+                found.append(f"{key}: {state}: {info}")
+        return found
 
 
 # Scenarios -----------------------------------------------------------------------------------------------------------
@@ -214,6 +239,59 @@ def hung(drill: Drill) -> None:
             component.resume()
 
 
+def both_away(drill: Drill) -> None:
+    """Database and broker are away at once, for most of the drill."""
+    drill.load.may_lose = False
+    time.sleep(2)
+    seconds = max(5.0, drill.seconds - 6)
+    with drill.fault(f"database and broker away {seconds:g} s"):
+        broker = threading.Thread(target=drill.lab.outage, args=("broker", "killed", seconds))
+        broker.start()
+        drill.lab.outage("database", "cut", seconds)
+        broker.join()
+
+
+def poison(drill: Drill) -> None:
+    """Messages that nobody can read, expressions without end, a result of 50 MB, an action that ends its executor each time."""
+    publish_junk(drill.lab)
+    post = httpx.Client(base_url=drill.lab.api, timeout=30)
+    post.post("/workflows", content=_POISON).raise_for_status()
+    started = {}
+    with drill.fault("poison"):
+        for name in ("endless", "huge", "deadly"):
+            key = f"{name}-{time.time_ns()}"
+            post.post("/executions", json={"id": key, "workflow_name": name}).raise_for_status()
+            started[key] = name
+        while drill.running:
+            drill.lab.topology(2, 3, 3)  # as whoever supervises the processes would
+            time.sleep(0.5)
+    post.close()
+    drill.poisoned = started
+
+
+_POISON = """
+version: '2.0'
+endless:
+  tasks: {t: {action: std.echo, input: {output: "<% range(100000000).toList().len() %>"}}}
+huge:
+  tasks: {t: {action: gregale.command, input: {argv: [sh, -c, "head -c 50000000 /dev/zero | tr '\\\\0' x"]}}}
+deadly:
+  tasks: {t: {action: gregale.command, safe-rerun: true, input: {argv: [sh, -c, "kill -9 $PPID"]}}}
+"""
+
+
+def publish_junk(lab: Lab) -> None:
+    """Messages that are none, on the queues of engines and executors."""
+
+    async def run() -> None:
+        bus = AmqpBus(BrokerSettings(lab.broker.url()), time.time)
+        for queue in (engine_queue(3), engine_queue(17), ACTIONS):
+            await bus.publish(queue, [b"junk", b"\x82\xa1v\x63\xa1m\x80"])
+        await bus.close()
+
+    asyncio.run(run())
+
+
 def lossy(drill: Drill) -> None:
     """A twentieth of all messages is lost, and some come twice or late."""
     drill.load.may_lose = False
@@ -242,8 +320,12 @@ def chaos(drill: Drill) -> None:
     """Anything of the above, at random: the campaign."""
     while drill.running:
         fault = drill.chance.choice(_ANY)
-        with suppress(IndexError):  # nothing of that kind is there just now
+        try:
             fault(drill)
+        except IndexError:
+            pass  # nothing of that kind is there just now
+        except LabError as e:
+            drill.report.wrong.append(str(e))
         drill.lab.topology(2, 3, 3)
         time.sleep(drill.chance.uniform(1, 4))
 
@@ -318,6 +400,8 @@ SCENARIOS: dict[str, tuple[Callable[[Drill], None], float]] = {
     "hung-members": (hung, 20),
     "lossy": (lossy, 15),
     "crash-points": (crashes, 20),
+    "both-away": (both_away, 66),
+    "poison": (poison, 25),
     "chaos": (chaos, 60),
 }
 """Scenarios by name, with the seconds that each takes when nothing else is said."""

@@ -28,6 +28,7 @@ QUICK = {
     "engine.stale_after": 3,
     "engine.heartbeat_timeout": 10,
     "executor.heartbeat_every": 1,
+    "actions.command.max_output_bytes": 100_000_000,
 }
 """Settings that notice sooner than the defaults do, for drills of seconds."""
 

@@ -100,7 +100,8 @@ class Proxy:
             asyncio.create_task(self._carry(theirs, writer, losing, False)),
         )
         try:
-            await asyncio.wait(carried, return_when=asyncio.FIRST_COMPLETED)
+            with suppress(asyncio.CancelledError):  # the proxy is closed
+                await asyncio.wait(carried, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in carried:
                 task.cancel()

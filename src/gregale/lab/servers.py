@@ -86,6 +86,10 @@ class Server(ABC):
             raise LabError(f"{self.name} does not run")
         return self.process.pid
 
+    @property
+    def runs(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
     def _signal(self, number: int) -> None:
         if self.process is not None and self.process.poll() is None:
             os.kill(self.pid, number)

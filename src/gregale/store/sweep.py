@@ -70,6 +70,23 @@ def unheld(connection: Connection, partitions: Sequence[int], before: float, now
     return list(connection.execute(_unheld, {**_of(partitions), "before": before, "now": now}).all())
 
 
+def actions(connection: Connection, action_ids: Sequence[str]) -> list[Any]:
+    """Running ones, with what a request or a reason for their loss needs."""
+    found = (
+        sa.select(
+            action_executions,
+            _e.root_id,
+            _e.workflow_name,
+            members.c.name.label("holder_name"),
+            members.c.state.label("holder_state"),
+        )
+        .join(executions, _e.id == _a.execution_id, isouter=True)
+        .join(members, members.c.id == _a.holder, isouter=True)
+        .where(_a.id.in_(action_ids), _a.state == "RUNNING")
+    )
+    return list(connection.execute(found).all())
+
+
 _told = sa.select(1).where(results.c.action_id == _a.id, results.c.attempt == _a.attempt)
 _abandoned = (
     sa.select(action_executions, _e.root_id, members.c.name.label("holder_name"), members.c.state.label("holder_state"))
@@ -99,27 +116,26 @@ def abandoned(connection: Connection, partitions: Sequence[int], silence: float)
 
 
 _below = executions.alias("below")
-_idle = (
-    sa.select(_e.id, _e.root_id)
-    .where(_e.state == "RUNNING", _owned, _e.started.is_(sa.true()), _e.updated_at <= _before)
-    .where(
-        ~sa.select(1)
-        .where(_a.execution_id == _e.id, _a.state.in_(("RUNNING", "PAUSED")), _a.kind == "ACTION")
-        .correlate(executions)
-        .exists(),
-        ~sa.select(1).where(timers.c.execution_id == _e.id).correlate(executions).exists(),
-        ~sa.select(1)
-        .where(_below.c.parent_id == _e.id, _below.c.state.not_in(("SUCCESS", "ERROR", "CANCELLED")))
-        .correlate(executions)
-        .exists(),
-        ~sa.select(1).where(tasks.c.execution_id == _e.id, tasks.c.state == "PAUSED").correlate(executions).exists(),
-    )
-    .limit(_LIMIT)
+idle_executions = sa.and_(
+    _e.state == "RUNNING",
+    _e.started.is_(sa.true()),
+    ~sa.select(1)
+    .where(_a.execution_id == _e.id, _a.state.in_(("RUNNING", "PAUSED")), _a.kind == "ACTION")
+    .correlate(executions)
+    .exists(),
+    ~sa.select(1).where(timers.c.execution_id == _e.id).correlate(executions).exists(),
+    ~sa.select(1)
+    .where(_below.c.parent_id == _e.id, _below.c.state.not_in(("SUCCESS", "ERROR", "CANCELLED")))
+    .correlate(executions)
+    .exists(),
+    ~sa.select(1).where(tasks.c.execution_id == _e.id, tasks.c.state == "PAUSED").correlate(executions).exists(),
 )
+"""In which nothing waits for an action, a sub-workflow or a timer."""
+_idle = sa.select(_e.id, _e.root_id).where(idle_executions, _owned, _e.updated_at <= _before).limit(_LIMIT)
 
 
 def idle(connection: Connection, partitions: Sequence[int], before: float) -> list[tuple[str, str]]:
-    """Running executions untouched since then in which nothing waits for an action, a sub-workflow or a timer."""
+    """Running executions `(id, root)` untouched since then in which nothing is in flight."""
     found = connection.execute(_idle, {"partitions": list(partitions), "before": before})
     return [(row.id, row.root_id) for row in found]
 

@@ -49,6 +49,8 @@ def _rules() -> dict[str, str]:
     for resource in ("code_sources", "dynamic_actions"):
         rules |= {f"{resource}:{verb}": _ADMIN for verb in ("create", "delete", "get", "list", "update", "publicize")}
     rules["services:list"] = _READ
+    rules["cluster:get"] = _READ
+    rules["cluster:update"] = "rule:admin_only or is_operator:True"
     rules["maintenance:get"] = _READ
     rules["maintenance:update"] = "rule:admin_only or is_operator:True"
     return rules

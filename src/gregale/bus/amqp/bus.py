@@ -10,6 +10,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -177,8 +178,10 @@ class AmqpBus:
         connection = self._connection
         if connection is not None and connection.is_open:
             connection.close()
-            while not connection.is_closed and not self._lost.is_set():
-                await asyncio.sleep(0.005)
+            with suppress(TimeoutError):  # a broker that hangs says no good-bye
+                async with asyncio.timeout(1.0):
+                    while not connection.is_closed and not self._lost.is_set():
+                        await asyncio.sleep(0.005)
         self._disconnected()
 
     # Queues -----------------------------------------------------------------------------------------------------------

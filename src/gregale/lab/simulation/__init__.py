@@ -5,6 +5,6 @@ and broker go away, commits are made without a word. Invariants are checked afte
 everything must come to rest as it should. The same seed does the same again.
 """
 
-from gregale.lab.simulation.run import Failure, Outcome, simulate
+from gregale.lab.simulation.run import Campaign, Failure, Outcome, campaign, simulate
 
-__all__ = ["Failure", "Outcome", "simulate"]
+__all__ = ["Campaign", "Failure", "Outcome", "campaign", "simulate"]
