@@ -41,12 +41,19 @@ inner:
   tasks:
     i: {action: sim.safe key='i', wait-before: 1, on-success: j}
     j: {action: sim.safe key='j'}
+empty:
+  tasks:
+    k: {with-items: "i in <% [] %>", action: sim.safe key='k', on-success: l}
+    l: {with-items: "i in <% [] %>", action: sim.safe key='l', on-success: m}
+    m: {with-items: "i in <% [] %>", action: sim.safe key='m', on-success: o}
+    o: {with-items: "i in <% [] %>", action: sim.safe key='o', on-success: p}
+    p: {action: sim.safe key='p'}
 waits:
   tasks:
     r: {action: sim.fails key='r', retry: {count: 2, delay: 1}, on-error: after}
     after: {action: sim.safe key='after', wait-after: 1}
 """
-SHAPES = ("chain", "joined", "items", "nested", "waits")
+SHAPES = ("chain", "joined", "items", "nested", "waits", "empty")
 
 
 @action("sim.safe", idempotent=True)
@@ -98,6 +105,7 @@ def wrong(shape: str, execution: Execution, may_lose: bool) -> str | None:
         "items": {"all": [1, 2, 3, 4]},
         "nested": {"v": 7},
         "waits": None,
+        "empty": None,
     }
     if state != "SUCCESS":
         return f"{execution.id} ended in {state}: {info[:300]}"

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from gregale.core.partition import PARTITIONS
 from gregale.lab import checks
 from gregale.lab.simulation.clients import Client
 from gregale.lab.simulation.database import Template
@@ -31,7 +32,7 @@ _RATES = {
     "delay": (0.02, 0.3),
     "unheard": (0.01, 0.1),
 }
-_EVENTS = ("crash", "hang", "leave", "join", "database away", "broker away", "broker wiped")
+_EVENTS = ("crash", "hang", "leave", "join", "split", "database away", "broker away", "broker wiped")
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -137,6 +138,9 @@ class _Run:
         world.database_away = world.broker_away = False
         for process in world.processes:
             process.go_on()
+        for process in world.living("engine"):
+            others = process.engine.owned - process.leases.owned
+            world.within(process, process.engine.lose(sorted(others)))
         for kind in ("api", "engine", "executor"):
             if not world.living(kind):
                 await world.launch(kind)
@@ -169,7 +173,8 @@ class _Run:
         world, drawn = self._world, self._drawn
         await asyncio.sleep(drawn.uniform(0.3, _FAULTS_END - 1))
         living = [p for p in world.processes if p.alive]
-        victim = drawn.choice(living) if living else None
+        # executors hold what may not run twice: they are hit more often
+        victim = drawn.choice(living + 2 * world.living("executor")) if living else None
         world.faults[event] += 1
         if event == "database away" or event == "broker away":
             await self._outage("database_away" if event == "database away" else "broker_away")
@@ -179,6 +184,10 @@ class _Run:
                 for consumer in process.bus.consumers:
                     for queue in consumer.queues:
                         world.broker.queue(queue).letters.clear()
+        elif event == "split":
+            world.trace("every engine believes to own everything")
+            for engine in world.living("engine"):
+                world.within(engine, engine.engine.gain(range(PARTITIONS)))
         elif event == "join":
             await world.launch(drawn.choice(("api", "engine", "executor")))
         elif victim is not None:
