@@ -13,7 +13,7 @@ from typing import TypeVar
 import pytest
 from hypothesis import HealthCheck, settings
 
-from gregale.lab import LabError, MariaDB, PostgreSQL, Server
+from gregale.lab import DatabaseServer, LabError, MariaDB, PostgreSQL, RabbitMQ, Server
 
 S = TypeVar("S", bound=Server)
 
@@ -53,6 +53,13 @@ def mariadb() -> Iterator[MariaDB]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def rabbitmq() -> Iterator[RabbitMQ]:
+    """A broker of this worker's own."""
+    with _started(RabbitMQ()) as server:
+        yield server
+
+
 @pytest.fixture(
     params=[
         "sqlite",
@@ -64,5 +71,5 @@ def any_database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of an empty database, of each kind in turn."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/g.sqlite"
-    server: Server = request.getfixturevalue(request.param)
+    server: DatabaseServer = request.getfixturevalue(request.param)
     return server.create_database()

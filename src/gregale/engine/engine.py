@@ -167,7 +167,7 @@ class Engine:
         """Decide and commit one event; gives the execution afterwards. Raises Rejected."""
         done: asyncio.Future[Execution] = asyncio.get_running_loop().create_future()
         root_id = await self._root_of(execution_id)
-        self.submit(Job(root_id, execution_id, event, done=done))
+        self.submit(Job(root_id, execution_id, event, done=done, fresh=True))  # a refusal must not come from what was
         return await self._outcome(done)
 
     async def _outcome(self, done: asyncio.Future[Execution]) -> Execution:
@@ -339,6 +339,8 @@ class Engine:
             self._remember(work)
             for t in work.transitions:
                 metrics.TRANSITIONS.labels("execution" if t.task_id is None else "task", t.new.value).inc()
+            if log.isEnabledFor(logging.DEBUG):
+                _tell(work)
         commands = [
             message_of(w.execution.root_id, c)
             for decision, _ in decided
@@ -414,6 +416,14 @@ class Engine:
             for w in works
             if not w.created and (number := partition_of(w.execution.root_id)) not in self.owned
         ]
+
+
+def _tell(work: Work) -> None:
+    """What a commit has changed, a line for each change, with the ids that tools look for."""
+    execution = work.execution
+    for t in work.transitions:
+        name = execution.workflow_name if t.task_id is None else execution.tasks[t.task_id].name
+        log.debug("%s is %s", name, t.new.value, extra={"execution": execution.id, "task": t.task_id})
 
 
 async def _as_kept(credentials: dict[str, Any]) -> dict[str, Any]:

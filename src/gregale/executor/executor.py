@@ -12,7 +12,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from gregale import faults, metrics
+from gregale import faults, logs, metrics
 from gregale.actions import ActionContext, Registry, Result
 from gregale.bus import ActionFinished, Bus, Consumer, Delivery, RunActionMessage, Unreadable, decode
 from gregale.bus.messages import ACTIONS, actions_queue
@@ -198,7 +198,9 @@ class Executor:
                 return
             self._unstarted.discard(message.action_id)
             self.started += 1
-            result = await run(self.actions, message.action, given, context, message.timeout)
+            with logs.context(execution=message.execution_id, task=message.task_id, action=message.action_id):
+                log.debug("%s begins", message.action)
+                result = await run(self.actions, message.action, given, context, message.timeout)
             faults.point("after_body")
         except asyncio.CancelledError:
             if message.action_id not in self._cancelled:

@@ -39,6 +39,7 @@ class Drill:
         self.folder = lab.folder / f"{name}-{time.time_ns()}"
         self.folder.mkdir()
         self.load = Load(lambda: lab.api, self.folder, rate, seed=seed)
+        self.mend_faults = True
         self.poisoned: dict[str, str] = {}
         self._begun = time.time()
 
@@ -78,7 +79,8 @@ class Drill:
         return self._finish()
 
     def _mend(self) -> None:
-        self.lab.faults()
+        if self.mend_faults:
+            self.lab.faults()
         for link in (self.lab.database_link, self.lab.broker_link):
             link.mend()
         for component in self.lab.find(paused=True):

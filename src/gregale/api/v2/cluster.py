@@ -73,7 +73,14 @@ async def partitions(call: Call) -> dict[str, Any]:
     }
 
 
-@api("POST", "/v2/cluster/members/{name}/drain", rule="cluster:update", reply={"type": "object"}, locked=False)
+@api(
+    "POST",
+    "/v2/cluster/members/{name}/drain",
+    rule="cluster:update",
+    reply={"type": "object"},
+    status=200,
+    locked=False,
+)
 async def drain(call: Call) -> dict[str, Any]:
     """Ask the members of that name, or id, to finish what they hold and to take nothing new. They stay until they are stopped."""
     found = await call.database.writing(members.drain, call.path("name"))
@@ -106,7 +113,7 @@ async def letter(call: Call) -> dict[str, Any]:
     return _letter(await _found(call), True)
 
 
-@api("POST", "/v2/cluster/dead_letters/{id}/requeue", rule="cluster:update", reply={"type": "object"})
+@api("POST", "/v2/cluster/dead_letters/{id}/requeue", rule="cluster:update", reply={"type": "object"}, status=200)
 async def requeue(call: Call) -> dict[str, Any]:
     """Publish it again where it was, and forget it here."""
     row = await _found(call)

@@ -52,7 +52,7 @@ async def listed(call: Call) -> dict[str, Any]:
     return {"stuck": [_shown(one) for one in found]}
 
 
-@api("POST", "/v2/executions/{id}/recover", rule="executions:update", body=RecoverBody, reply=_REPLY)
+@api("POST", "/v2/executions/{id}/recover", rule="executions:update", body=RecoverBody, reply=_REPLY, status=200)
 async def recover(call: Call) -> dict[str, Any]:
     """Apply the remedy for everything of an execution that is stuck; what was done, or with `preview` would be."""
     body = await call.json(RecoverBody)
