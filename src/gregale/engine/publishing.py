@@ -17,14 +17,17 @@ from gregale.core.work import Command
 
 log = logging.getLogger("gregale.engine")
 
-_KEPT = 100_000
-"""Messages at most; the rows explain all that are dropped, and the sweep reads them."""
+_KEPT = 10_000
+"""Messages of a queue at most; the rows explain all that are dropped, and the sweep reads them."""
+_TOGETHER = 500
 
 
 class Publisher:
+    """What waits does so by queue: one that the broker refuses does not hold up the others."""
+
     def __init__(self, bus: Bus):
         self._bus = bus
-        self._waiting: deque[tuple[str, bytes]] = deque(maxlen=_KEPT)
+        self._waiting: dict[str, deque[bytes]] = {}
         self._late = asyncio.Event()
 
     async def send(self, messages: Iterable[tuple[str, bytes]]) -> None:
@@ -33,7 +36,7 @@ class Publisher:
         for queue, body in messages:
             by_queue.setdefault(queue, []).append(body)
         for queue, bodies in by_queue.items():
-            if self._waiting:
+            if queue in self._waiting:
                 self._wait(queue, bodies)
                 continue
             try:
@@ -43,24 +46,30 @@ class Publisher:
                 self._wait(queue, bodies)
 
     def _wait(self, queue: str, bodies: list[bytes]) -> None:
-        self._waiting.extend((queue, body) for body in bodies)
+        self._waiting.setdefault(queue, deque(maxlen=_KEPT)).extend(bodies)
         self._late.set()
 
     async def run(self) -> None:
         """Send what waits, again and again."""
         while True:
             await self._late.wait()
-            while self._waiting:
-                queue = self._waiting[0][0]
-                bodies = [body for q, body in list(self._waiting)[:500] if q == queue]
-                try:
-                    await self._bus.publish(queue, bodies)
-                except BusUnavailable:
-                    await asyncio.sleep(0.2)
-                    continue
-                sent = set(bodies)
-                self._waiting = deque((e for e in self._waiting if e[0] != queue or e[1] not in sent), maxlen=_KEPT)
             self._late.clear()
+            for queue in list(self._waiting):
+                await self._flush(queue)
+            if self._waiting:
+                self._late.set()
+                await asyncio.sleep(0.2)
+
+    async def _flush(self, queue: str) -> None:
+        waiting = self._waiting[queue]
+        while waiting:
+            bodies = [waiting.popleft() for _ in range(min(_TOGETHER, len(waiting)))]
+            try:
+                await self._bus.publish(queue, bodies)
+            except BusUnavailable:
+                waiting.extendleft(reversed(bodies))
+                return
+        del self._waiting[queue]
 
 
 def message_of(root_id: str, command: Command) -> tuple[str, bytes]:
