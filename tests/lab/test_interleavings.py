@@ -111,7 +111,7 @@ class Stage:
     async def heard(self, process: Process, event: Event, key: str | None = None) -> None:
         """As an engine hears of it, by a message."""
         process.engine.submit(Job(self.root, key or self.root, event))
-        while process.engine._inbox or process.engine.busy:
+        while process.engine.inbox or process.engine.busy:
             await asyncio.sleep(0.01)
 
     async def play(self, order: str, one: Awaitable[None], other: Awaitable[None]) -> None:

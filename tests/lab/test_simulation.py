@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from gregale.core import complete as core_complete
 from gregale.core import start as core_start
 from gregale.core.state import State
-from gregale.engine.engine import Engine
+from gregale.engine.committing import Committer
 from gregale.engine.publishing import message_of
 from gregale.executor import executor as executor_module
 from gregale.lab.simulation import Failure, campaign, simulate
@@ -116,14 +116,14 @@ def no_terminal_guard(patch: pytest.MonkeyPatch) -> None:
 
 
 def publish_before_commit(patch: pytest.MonkeyPatch) -> None:
-    original = Engine._commit
+    original = Committer._commit
 
-    async def early(self: Engine, decided: Any) -> Any:
+    async def early(self: Committer, decided: Any) -> Any:
         works = [w for decision, _ in decided for w in decision.works.values()]
-        await self.publisher.send([message_of(w.execution.root_id, c) for w in works for c in w.commands])
+        await self._engine.publisher.send([message_of(w.execution.root_id, c) for w in works for c in w.commands])
         return await original(self, decided)
 
-    patch.setattr(Engine, "_commit", early)
+    patch.setattr(Committer, "_commit", early)
 
 
 DEFENCES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {

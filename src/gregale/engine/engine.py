@@ -8,11 +8,8 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import Any
 
-import sqlalchemy as sa
-
-from gregale import faults, metrics
-from gregale.bus import Bus, WakeMessage, encode
-from gregale.bus.messages import engine_queue
+from gregale import metrics
+from gregale.bus import Bus
 from gregale.core import (
     ActionInfo,
     Conflict,
@@ -26,22 +23,22 @@ from gregale.core import (
     create_execution,
 )
 from gregale.core.partition import partition_of
-from gregale.engine.batch import Batch
 from gregale.engine.burials import Burials
+from gregale.engine.committing import Committer
 from gregale.engine.cron import Cron
-from gregale.engine.deciding import Decided, Decider
+from gregale.engine.deciding import Decider
 from gregale.engine.event_triggers import EventTriggers
 from gregale.engine.housekeeping import Housekeeper
 from gregale.engine.inbox import Inbox, Job
 from gregale.engine.intake import Intake
 from gregale.engine.maintenance import Maintenance
 from gregale.engine.notifier import Notifier
-from gregale.engine.publishing import Publisher, message_of
+from gregale.engine.publishing import Publisher
 from gregale.engine.settings import EngineSettings
 from gregale.engine.sweep import Sweeper
 from gregale.engine.timers import Timers
 from gregale.engine.view import Cache, answer
-from gregale.store import Database, SwapLost, Unavailable, definitions, removal, security
+from gregale.store import Database, Unavailable, definitions, removal, security
 from gregale.store.ownership import Viewer
 
 log = logging.getLogger("gregale.engine")
@@ -79,7 +76,8 @@ class Engine:
         self.swaps_lost = 0
         self.poisoned = 0
         self.registry = registry
-        self._inbox = Inbox()
+        self.inbox = Inbox()
+        self._committer = Committer(self)
         self._decider = Decider(database, self.cache, clock, new_id, self.settings.core, self._refuse)
         self.busy: set[str] = set()
         self.owned: set[int] = set()
@@ -97,10 +95,10 @@ class Engine:
             self.event_triggers,
             Burials(self),
         ]
-        self._slots = asyncio.Semaphore(self.settings.in_flight)
+        self.slots = asyncio.Semaphore(self.settings.in_flight)
         self._tasks: list[asyncio.Task[None]] = []
         self._commits: set[asyncio.Task[None]] = set()
-        self._listeners: list[Callable[[list[Work]], None]] = []
+        self.listeners: list[Callable[[list[Work]], None]] = []
         self.credentials: Callable[[dict[str, Any]], Awaitable[dict[str, Any]]] = _as_kept
 
     # Life ----------------------------------------------------------------------------------------------------------
@@ -134,8 +132,8 @@ class Engine:
         await self.intake.drop(partitions)
         with suppress(TimeoutError):
             async with asyncio.timeout(_LETTING_GO):
-                while self._inbox.holds(gone) or any(partition_of(root_id) in gone for root_id in self.busy):
-                    self._inbox.wake.set()
+                while self.inbox.holds(gone) or any(partition_of(root_id) in gone for root_id in self.busy):
+                    self.inbox.wake.set()
                     await asyncio.sleep(0.005)
         self.timers.drop(gone)
         self.cache.forget_partitions(gone)
@@ -150,8 +148,8 @@ class Engine:
         await self.intake.close()
         with suppress(TimeoutError):
             async with asyncio.timeout(self.settings.grace):
-                while self._inbox or self.busy:
-                    self._inbox.wake.set()
+                while self.inbox or self.busy:
+                    self.inbox.wake.set()
                     await asyncio.sleep(0.005)
         for task in [*self._tasks, *self._commits]:
             task.cancel()
@@ -159,7 +157,7 @@ class Engine:
 
     def listen(self, listener: Callable[[list[Work]], None]) -> None:
         """Call `listener` with what each committed batch has changed."""
-        self._listeners.append(listener)
+        self.listeners.append(listener)
 
     # Work in -------------------------------------------------------------------------------------------------------
 
@@ -225,7 +223,7 @@ class Engine:
         self.housekeeper.wake.set()
 
     def submit(self, job: Job) -> None:
-        self._inbox.put(job)
+        self.inbox.put(job)
 
     async def _root_of(self, execution_id: str) -> str:
         cached = self.cache.executions.get(execution_id)
@@ -248,12 +246,12 @@ class Engine:
 
     async def _work(self) -> None:
         while True:
-            await self._slots.acquire()
-            while not (groups := self._inbox.take(self.settings.batch, self.settings.per_tree, self.busy)):
-                self._inbox.wake.clear()
-                await self._inbox.wake.wait()
+            await self.slots.acquire()
+            while not (groups := self.inbox.take(self.settings.batch, self.settings.per_tree, self.busy)):
+                self.inbox.wake.clear()
+                await self.inbox.wake.wait()
             self.busy.update(groups)
-            metrics.WAITING.set(len(self._inbox))
+            metrics.WAITING.set(len(self.inbox))
             for root_id, jobs in groups.items():
                 if partition_of(root_id) not in self.owned or any(job.fresh for job in jobs):
                     self.cache.forget_tree(root_id)  # others may have changed it since
@@ -261,8 +259,8 @@ class Engine:
                 decided = await self._decider.decide(groups, self.registry)
             except Exception as e:
                 decided = []
-                await self._failed([job for jobs in groups.values() for job in jobs], e, "decided")
-            self._spawn(self._finish(groups, decided))
+                await self.failed([job for jobs in groups.values() for job in jobs], e, "decided")
+            self._spawn(self._committer.finish(groups, decided))
 
     def _refuse(self, job: Job, error: Exception) -> None:
         if job.done is not None:
@@ -288,89 +286,7 @@ class Engine:
             else:
                 job.delivery.reject(f"{type(error).__name__}: {error}")
 
-    async def _finish(self, groups: dict[str, list[Job]], decided: Decided) -> None:
-        """Commit, publish, acknowledge; in this order. What lost its swap is decided again, the rest is committed."""
-        metrics.BATCH.observe(sum(map(len, groups.values())))
-        try:
-            while decided:
-                try:
-                    works = await self._commit(decided)
-                except SwapLost as e:
-                    decided = self._without_losers(decided, e.execution_ids)
-                    continue
-                await self._committed(decided, works)
-                break
-        except sa.exc.IntegrityError as e:  # somebody else has created the same; the rows say what
-            log.info("a batch met rows of others, and is decided again: %s", e.orig)
-            self._again([job for _, jobs in decided for job in jobs], e)
-        except Exception as e:
-            await self._failed([job for _, jobs in decided for job in jobs], e, "committed")
-        finally:
-            self.busy.difference_update(groups)
-            self._slots.release()
-            self._inbox.wake.set()
-
-    async def _commit(self, decided: Decided) -> list[Work]:
-        """Raises SwapLost; and Unavailable where somebody waits for the outcome, else it goes on until the database is back."""
-        works = [w for decision, _ in decided for w in decision.works.values() if w.changed()]
-        if not works:
-            return works
-        batch = Batch(works, self.settings.notify)
-        waited = 0.1
-        while True:
-            try:
-                with metrics.COMMIT.time():
-                    letters = await self.database.writing(batch)
-            except Unavailable as e:
-                if any(job.done is not None for _, jobs in decided for job in jobs):
-                    raise
-                log.warning("a commit waits for the database: %s", e)
-                await asyncio.sleep(waited)
-                waited = min(1.0, waited * 2)
-                continue
-            if letters:
-                self.notifier.wake.set()
-            return works
-
-    async def _committed(self, decided: Decided, works: list[Work]) -> None:
-        faults.point("after_commit")
-        for work in works:
-            work.execution.revision += 1
-            self._remember(work)
-            for t in work.transitions:
-                metrics.TRANSITIONS.labels("execution" if t.task_id is None else "task", t.new.value).inc()
-            if log.isEnabledFor(logging.DEBUG):
-                _tell(work)
-        commands = [
-            message_of(w.execution.root_id, c)
-            for decision, _ in decided
-            for w in decision.works.values()
-            for c in w.commands
-        ]
-        await self.publisher.send([*commands, *self._wakes(works)])
-        faults.point("before_ack")
-        for decision, jobs in decided:
-            for job in jobs:
-                if job.delivery is not None:
-                    job.delivery.ack()
-                if job.done is not None and not job.done.done():
-                    job.done.set_result(decision.peek(job.execution_id))
-        for listener in self._listeners:
-            listener(works)
-
-    def _without_losers(self, decided: Decided, losers: frozenset[str]) -> Decided:
-        self.swaps_lost += len(losers)
-        metrics.SWAPS_LOST.inc(len(losers))
-        log.info("other commits came first for %s; deciding again", ", ".join(sorted(losers)))
-        kept: Decided = []
-        for decision, jobs in decided:
-            if losers.isdisjoint(decision.works):
-                kept.append((decision, jobs))
-            else:
-                self._again(jobs)
-        return kept
-
-    async def _failed(self, jobs: list[Job], error: Exception, what: str) -> None:
+    async def failed(self, jobs: list[Job], error: Exception, what: str) -> None:
         """Whoever waits is told; messages are held and tried again, without end while the database is away."""
         if isinstance(error, Unavailable):
             log.warning("a batch could not be %s: %s", what, error)
@@ -378,14 +294,14 @@ class Engine:
                 if job.done is not None and not job.done.done():
                     job.done.set_exception(error)
             jobs = [job for job in jobs if job.done is None]
-            self._again(jobs)
+            self.again(jobs)
             await asyncio.sleep(0.2)
             return
         log.error("a batch could not be %s; its events are tried again", what, exc_info=error)
         await asyncio.sleep(0.1)
-        self._again(jobs, error)
+        self.again(jobs, error)
 
-    def _again(self, jobs: list[Job], error: Exception | None = None) -> None:
+    def again(self, jobs: list[Job], error: Exception | None = None) -> None:
         """Forget what was known of these trees and decide their events again from the rows."""
         again = []
         for job in jobs:
@@ -396,34 +312,7 @@ class Engine:
                 self._refuse(job, error)
             else:
                 again.append(job)
-        self._inbox.put_back(again)
-
-    def _remember(self, work: Work) -> None:
-        execution = work.execution
-        owned = partition_of(execution.root_id) in self.owned
-        if not owned or (execution.state.completed and not execution.open):
-            self.cache.forget(execution.id)
-        else:
-            self.cache.keep(execution)
-        if owned:
-            for timer in work.timers:
-                self.timers.add(execution.root_id, timer)
-
-    def _wakes(self, works: list[Work]) -> list[tuple[str, bytes]]:
-        """Whoever owns what was changed here should know; a new execution has its start."""
-        return [
-            (engine_queue(number), encode(WakeMessage(w.execution.id, w.execution.root_id)))
-            for w in works
-            if not w.created and (number := partition_of(w.execution.root_id)) not in self.owned
-        ]
-
-
-def _tell(work: Work) -> None:
-    """What a commit has changed, a line for each change, with the ids that tools look for."""
-    execution = work.execution
-    for t in work.transitions:
-        name = execution.workflow_name if t.task_id is None else execution.tasks[t.task_id].name
-        log.debug("%s is %s", name, t.new.value, extra={"execution": execution.id, "task": t.task_id})
+        self.inbox.put_back(again)
 
 
 async def _as_kept(credentials: dict[str, Any]) -> dict[str, Any]:
