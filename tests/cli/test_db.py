@@ -11,24 +11,26 @@ import sqlalchemy as sa
 from typer.testing import CliRunner
 
 from gregale.cli.main import app
+from gregale.lab import RabbitMQ
+from gregale.lab.servers import free_port
 from gregale.store import Database
 from gregale.store.migrate import head
 
 
-def run(*arguments: str, code: int = 0) -> str:
-    done = CliRunner().invoke(app, list(arguments))
+def run(*arguments: str, code: int = 0, environment: dict[str, str] | None = None) -> str:
+    done = CliRunner().invoke(app, list(arguments), env=environment)
     assert done.exit_code == code, f"{done.exit_code}: {done.output}{done.exception!r}"
     return done.output
 
 
-def findings(*arguments: str, code: int = 0) -> dict[str, Any]:
-    return {f["about"]: f for f in json.loads(run(*arguments, "--json", code=code))}
+def findings(*arguments: str, code: int = 0, environment: dict[str, str] | None = None) -> dict[str, Any]:
+    return {f["about"]: f for f in json.loads(run(*arguments, "--json", code=code, environment=environment))}
 
 
 def test_a_database_is_checked_and_upgraded(any_database: str) -> None:
     assert findings("db", "check", "-d", any_database)["schema"]["level"] == "warning"
     assert f"none → {head()}" in run("db", "upgrade", "-d", any_database)
-    assert "0002 → 0002" in run("db", "upgrade", "-d", any_database)
+    assert f"{head()} → {head()}" in run("db", "upgrade", "-d", any_database)
     found = findings("db", "check", "-d", any_database)
     assert {f["level"] for f in found.values()} == {"ok"}, found
     made = Database(any_database)
@@ -62,3 +64,21 @@ def test_the_doctor_sees_what_would_keep_a_server_from_working(tmp_path: Path) -
     (tmp_path / "policy.yaml").write_text("{}\n")
     assert findings("doctor", "-d", database, "-c", str(file))["authentication"]["level"] == "ok"
     assert "ok       database: sqlite answers" in run("doctor", "-d", database)
+
+
+def test_doctor_looks_at_the_broker(rabbitmq: RabbitMQ) -> None:
+    found = findings("doctor", "-d", "sqlite://", environment={"GREGALE__BROKER__URL": rabbitmq.url()})
+    assert found["broker"]["level"] == "ok"
+    assert "RabbitMQ 3" in found["broker"]["what"]
+    away = {"GREGALE__BROKER__URL": f"amqp://127.0.0.1:{free_port()}/"}
+    found = findings("doctor", "-d", "sqlite://", code=1, environment=away)
+    assert found["broker"]["level"] == "failure"
+    assert "does not answer" in found["broker"]["what"]
+
+
+def test_passwords_in_urls_are_not_shown() -> None:
+    environment = {"GREGALE__BROKER__URL": "amqp://me:s3cret@mq/", "GREGALE__DATABASE": "mariadb+pymysql://u:p4ss@h/d"}
+    shown = run("config", "show", "--changed", environment=environment)
+    assert "amqp://me:***@mq/" in shown
+    assert "mariadb+pymysql://u:***@h/d" in shown
+    assert "s3cret" not in shown

@@ -86,7 +86,7 @@ def check_database(database: Url = None, config: Config = None, as_json: AsJson 
 
 
 def doctor(database: Url = None, config: Config = None, as_json: AsJson = False) -> None:
-    """Check everything that a server needs before it is started: settings, database, packages, policies, actions.
+    """Check everything that a server needs before it is started: settings, database, broker, packages, policies, actions.
 
     Exit code 1 when something would keep it from working.
 
@@ -100,8 +100,28 @@ def doctor(database: Url = None, config: Config = None, as_json: AsJson = False)
         found += check.check(opened, time.time())
     finally:
         opened.close()
-    found += [*_authentication(settings), *_actions(settings)]
+    found += [*_broker(settings), *_authentication(settings), *_actions(settings)]
     _report(found, as_json)
+
+
+def _broker(settings: ServiceSettings) -> list[check.Finding]:
+    if not settings.broker.url:
+        return [check.Finding("ok", "broker", "none: one process by itself")]
+    if find_spec("pika") is None:
+        return [check.Finding("failure", "broker", "it needs pika", "pip install 'gregale[rabbitmq]'")]
+    from gregale.bus.amqp.check import check as look
+
+    try:
+        tried = list(look(settings.broker))
+    except ValueError as e:
+        return [check.Finding("failure", "broker", str(e), "See docs/configuration.md")]
+    usable = any(fine for _, fine, _ in tried)
+    return [
+        check.Finding("ok", "broker", f"{name}: {what}")
+        if fine
+        else check.Finding("warning" if usable else "failure", "broker", f"{name}: {what}", "Check broker.url")
+        for name, fine, what in tried
+    ]
 
 
 def _authentication(settings: ServiceSettings) -> list[check.Finding]:

@@ -91,7 +91,7 @@ def _explained(message: str, plain: dict[str, Any], origins: dict[str, str]) -> 
     value: Any = plain
     for part in key.split("."):
         value = value.get(part) if isinstance(value, dict) else None
-    shown = "***" if key.rpartition(".")[2] in SECRETS else repr(value)
+    shown = "***" if key.rpartition(".")[2] in SECRETS else repr(_masked(value))
     return f"{key} = {shown} ({_origin(key, origins)}): {what}"
 
 
@@ -109,7 +109,13 @@ def flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
             yield key, "***" if field.name in SECRETS and found else _masked(msgspec.to_builtins(found))
 
 
+_PASSWORD = re.compile(r"(://[^:/@]*:)[^@]*@")
+"""In a URL: everything between the user and the last @ before the host."""
+
+
 def _masked(value: Any) -> Any:
+    if isinstance(value, str):
+        return _PASSWORD.sub(r"\1***@", value)
     if isinstance(value, dict):
         return {k: "***" if k in SECRETS or k == "headers" else _masked(v) for k, v in value.items()}
     return [_masked(v) for v in value] if isinstance(value, list | tuple) else value
