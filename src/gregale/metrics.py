@@ -31,6 +31,7 @@ BURIED = Counter("gregale_dead_letters_total", "Messages that could not be handl
 WAITING = Gauge("gregale_inbox_events", "Events that wait to be decided here", registry=REGISTRY)
 PARTITIONS = Gauge("gregale_partitions_owned", "Partitions that this engine owns", registry=REGISTRY)
 RETRIED = Counter("gregale_database_retries_total", "Transactions tried again", ("kind",), registry=REGISTRY)
+QUEUED = Gauge("gregale_actions_queued", "Requests for actions that wait for an executor", registry=REGISTRY)
 REFUSED = Counter("gregale_starts_refused_total", "Starts refused because too many wait", registry=REGISTRY)
 ACTIONS = Counter("gregale_actions_total", "Actions that ended here", ("outcome",), registry=REGISTRY)
 RUNNING = Gauge("gregale_actions_running", "Actions that run here", registry=REGISTRY)

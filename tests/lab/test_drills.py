@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from gregale.lab import Lab, LabError, checks, drills
 from gregale.lab.drills import SCENARIOS, Drill
 from gregale.lab.flood import flood
+from gregale.lab.load import Operation
 from gregale.lab.report import Report
 from gregale.store import Database
 from gregale.store.schema import executions
@@ -58,17 +59,20 @@ class TestOnPostgreSQL:
         "name",
         [
             "churn",
-            "graceful",
+            "cut-off",
             "database-outages",
             "broker-wiped",
-            "cold-restart",
             "hung-members",
-            "lossy",
             "crash-points",
         ],
     )
     def test_everything_ends_right(self, postgresql_lab: Lab, name: str) -> None:
         drilled(postgresql_lab, name)
+
+    def test_a_graceful_stop_shows_clients_a_refused_connection_at_the_most(self, postgresql_lab: Lab) -> None:
+        report = drilled(postgresql_lab, "graceful")
+        assert set(report.refusals) <= {"ConnectError"}
+        assert report.states == {"SUCCESS": report.executions}
 
     def test_poison_ends_what_it_poisons_and_nothing_else(self, postgresql_lab: Lab) -> None:
         report = drilled(postgresql_lab, "poison")
@@ -174,7 +178,9 @@ class TestOnMariaDB:
         assert report.states == {"SUCCESS": report.executions}
         assert "deadlock" not in mariadb_lab.logs().lower()
 
-    @pytest.mark.parametrize("name", ["database-outages", "broker-outages", "hung-members", "crash-points"])
+    @pytest.mark.parametrize(
+        "name", ["database-outages", "broker-outages", "hung-members", "crash-points", "cold-restart", "lossy"]
+    )
     def test_everything_ends_right(self, mariadb_lab: Lab, name: str) -> None:
         drilled(mariadb_lab, name)
 
@@ -191,6 +197,17 @@ def test_a_drill_that_breaks_nothing_or_in_which_little_succeeds_has_shown_nothi
     assert poor.failures(needs_faults=False) == ["only 2 of 10 executions succeeded"]
     nothing = Report("x", "postgresql")
     assert nothing.failures(needs_faults=False) != []
+
+
+def test_a_history_tells_confirmed_from_refused_and_unknown() -> None:
+    def operation(key: str, result: Any) -> Operation:
+        return Operation("start", key, 0.0, 1.0, result)
+
+    found = [operation("a", "unknown"), operation("a", "ok"), operation("b", "failed"), operation("c", "unknown")]
+    assert checks.history(found, {"a"}).broken == ()
+    assert checks.history(found, {"a", "c"}).broken == ()
+    assert checks.history(found, set()).broken == ("a: confirmed, and not there",)
+    assert checks.history(found, {"a", "b"}).broken == ("b: refused, and there",)
 
 
 def test_every_scenario_says_what_it_does() -> None:

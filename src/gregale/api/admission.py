@@ -32,7 +32,9 @@ class Admission:
             self._looked = now
             self._waiting = await self._engine.database.reading(self._unstarted)
             with suppress(BusUnavailable):  # starts are taken, and begin when it is back
-                self._waiting += await self._engine.bus.depth(ACTIONS)
+                queued = await self._engine.bus.depth(ACTIONS)
+                metrics.QUEUED.set(queued)
+                self._waiting += queued
         self._waiting += 1
         if self._waiting > self._most:
             metrics.REFUSED.inc()

@@ -163,12 +163,13 @@ def outage(
     what: Annotated[str, typer.Argument(help="database or broker.")],
     how: Annotated[str, typer.Option(help="stopped, killed, paused, cut or held.")] = "cut",
     seconds: Annotated[float, typer.Option(min=0.0)] = 5.0,
+    of: Annotated[str | None, typer.Option(help="Only from this component (cut or held).")] = None,
     folder: Folder = _HERE,
 ) -> None:
     """Take a server away for some seconds. Example: gregale lab outage database --how paused --seconds 10"""
     if what not in ("database", "broker"):
         raise _fail(LabError(f"database or broker, not {what}"))
-    _ask(folder, "outage", what=what, how=how, seconds=seconds)
+    _ask(folder, "outage", what=what, how=how, seconds=seconds, of=of)
 
 
 @lab.command()

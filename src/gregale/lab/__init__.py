@@ -6,7 +6,18 @@ Each process is started and stopped by its id, never by name, and is gone when t
 
 from gregale.lab.components import Component
 from gregale.lab.lab import Lab
-from gregale.lab.proxy import Proxy
+from gregale.lab.proxy import Links, Proxy
 from gregale.lab.servers import DatabaseServer, LabError, MariaDB, PostgreSQL, RabbitMQ, Server
 
-__all__ = ["Component", "DatabaseServer", "Lab", "LabError", "MariaDB", "PostgreSQL", "Proxy", "RabbitMQ", "Server"]
+__all__ = [
+    "Component",
+    "DatabaseServer",
+    "Lab",
+    "LabError",
+    "Links",
+    "MariaDB",
+    "PostgreSQL",
+    "Proxy",
+    "RabbitMQ",
+    "Server",
+]

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from gregale.core import invariants
+from gregale.lab.load import Operation
 from gregale.store import load, rows
 from gregale.store.cluster_schema import results
 from gregale.store.schema import action_executions, events, executions, tasks, timers
@@ -134,6 +135,19 @@ def _nothing_left(connection: Connection) -> Check:
     }
     broken = [f"{len(found)} {what} are left" for what, found in left.items() if found and what != "timers"]
     return _check("I8: nothing is in flight at rest", _count(connection, action_executions), broken)
+
+
+def history(operations: Sequence[Operation], there: set[str]) -> Check:
+    """I15, on the history of clients: what was confirmed is there, what was refused for certain is not, and of the rest either may
+    be true."""
+    results: dict[str, set[str]] = {}
+    for operation in operations:
+        results.setdefault(operation.execution_id, set()).add(operation.result)
+    broken = [
+        f"{key}: confirmed, and not there" for key, found in results.items() if "ok" in found and key not in there
+    ]
+    broken += [f"{key}: refused, and there" for key, found in results.items() if found == {"failed"} and key in there]
+    return _check("I15: what was confirmed is there, what was refused is not", len(operations), broken)
 
 
 def duplicates(lines: Sequence[str]) -> int:

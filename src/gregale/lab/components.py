@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
+from gregale.lab.proxy import Proxy
 from gregale.lab.servers import LabError
 
 Kind = Literal["api", "engine", "executor", "serve"]
@@ -22,13 +23,14 @@ _PATIENCE = 60.0
 
 
 class Component:
-    """One process. `url`: where it answers, known once it is ready."""
+    """One process. `url`: where it answers, known once it is ready. `links`: to "database" and "broker"."""
 
     def __init__(self, kind: Kind, name: str, folder: Path, options: list[str], environment: Mapping[str, str]):
         self.kind = kind
         self.name = name
         self.url = ""
         self.paused = False
+        self.links: dict[str, Proxy] = {}
         self.log = folder / f"{name}.log"
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -89,6 +91,9 @@ class Component:
         self.paused = False
 
     def _close(self) -> None:
+        for link in self.links.values():
+            link.close()
+        self.links = {}
         if self.process.stdout is not None:
             self.process.stdout.close()
 

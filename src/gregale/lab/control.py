@@ -34,7 +34,7 @@ class Control:
             "kill": lambda name: self.lab.one(name).kill(),
             "pause": lambda name: self.lab.one(name).pause(),
             "resume": lambda name: self.lab.one(name).resume(),
-            "outage": lambda what, how, seconds: self.lab.outage(what, how, seconds),
+            "outage": lambda what, how, seconds, of=None: self.lab.outage(what, how, seconds, of),
             "faults": lambda wanted: self.lab.faults(**wanted),
             "down": self.down.set,
         }

@@ -72,8 +72,7 @@ class Drill:
     def _mend(self) -> None:
         if self.mend_faults:
             self.lab.faults()
-        for link in (self.lab.database_link, self.lab.broker_link):
-            link.mend()
+        self.lab.mend()
         for component in self.lab.find(paused=True):
             component.resume()
 
@@ -118,6 +117,7 @@ class Drill:
         report.states = dict(Counter(state for state, _, _ in ends.values()))
         report.operations = dict(self.load.tally())
         report.refusals = dict(Counter(o.detail for o in self.load.history if o.result != "ok"))
+        report.checks.append(checks.history(self.load.history, set(ends)))
         report.wrong = [w for w in self.load.wrong(ends) if w.partition(":")[0] not in report.stuck]
         report.duplicates = self.load.duplicates()
         report.wrong += self._poison(ends_of_all)

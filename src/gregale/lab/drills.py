@@ -61,11 +61,12 @@ def database_outages(drill: Drill) -> None:
         time.sleep(1.5)
         drill.outage("database", how, seconds)
     with drill.fault("replies to COMMIT lost"):
-        before = drill.lab.database_link.lost_replies
-        drill.lab.database_link.drop_replies(20)
+        links = drill.lab.links("database")
+        for link in links:
+            link.drop_replies(3)
         time.sleep(2)
-        drill.lab.database_link.mend()
-        drill.report.notes["replies lost"] = drill.lab.database_link.lost_replies - before
+        drill.lab.mend()
+        drill.report.notes["replies lost"] = sum(link.lost_replies for link in links)
 
 
 def broker_outages(drill: Drill) -> None:
@@ -99,6 +100,16 @@ def cold(drill: Drill) -> None:
         lab.database.start()
         lab.broker.start()
         lab.topology(numbers["api"], numbers["engine"], numbers["executor"])
+
+
+def cut_off(drill: Drill) -> None:
+    """One engine and one executor in turn reach the broker and not the database, and the other way round."""
+    for kind in ("engine", "executor"):
+        for what in ("database", "broker"):
+            time.sleep(0.5)
+            name = drill.lab.find(kind)[0].name
+            with drill.fault(f"{kind} cut off the {what}"):
+                drill.lab.outage(what, "held", 4, name)
 
 
 def hung(drill: Drill) -> None:
@@ -230,9 +241,18 @@ def _broker_away(drill: Drill) -> None:
 
 def _replies_lost(drill: Drill) -> None:
     with drill.fault("replies to COMMIT lost"):
-        drill.lab.database_link.drop_replies(5)
+        for link in drill.lab.links("database"):
+            link.drop_replies(1)
         time.sleep(1)
-        drill.lab.database_link.mend()
+        drill.lab.mend()
+
+
+def _one_cut_off(drill: Drill) -> None:
+    component = drill.chance.choice(drill.lab.find(drill.chance.choice(("engine", "executor"))))
+    what = drill.chance.choice(("database", "broker"))
+    how = drill.chance.choice(("cut", "held"))
+    with drill.fault(f"{component.kind} {how} off the {what}"):
+        drill.lab.outage(what, how, drill.chance.choice((1, 6)), component.name)
 
 
 def _messages_lost(drill: Drill) -> None:
@@ -258,21 +278,23 @@ _ANY = (
     _database_away,
     _broker_away,
     _replies_lost,
+    _one_cut_off,
     _messages_lost,
     _wipe,
 )
 
 SCENARIOS: dict[str, tuple[Callable[[Drill], None], float]] = {
     "stable": (stable, 10),
-    "churn": (churn, 20),
+    "churn": (churn, 16),
     "graceful": (graceful, 10),
     "database-outages": (database_outages, 15),
     "broker-outages": (broker_outages, 15),
     "broker-wiped": (wiped, 12),
     "cold-restart": (cold, 10),
     "hung-members": (hung, 20),
+    "cut-off": (cut_off, 20),
     "lossy": (lossy, 15),
-    "crash-points": (crashes, 20),
+    "crash-points": (crashes, 14),
     "both-away": (both_away, 66),
     "poison": (poison, 25),
     "chaos": (chaos, 60),

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Literal
 
 from gregale.lab.components import Component, Kind
-from gregale.lab.proxy import Proxy
+from gregale.lab.proxy import Links, Proxy
 from gregale.lab.servers import DatabaseServer, LabError, MariaDB, PostgreSQL, RabbitMQ
 from gregale.store import Database, upgrade
 
@@ -57,8 +57,7 @@ class Lab(AbstractContextManager["Lab"]):
         self.faults_file.write_text("{}")
         self._numbers: dict[str, int] = {}
         self.url = ""
-        self.database_link: Proxy
-        self.broker_link: Proxy
+        self._links = Links()
 
     # Life -------------------------------------------------------------------------------------------------------------
 
@@ -67,8 +66,6 @@ class Lab(AbstractContextManager["Lab"]):
             with ThreadPoolExecutor(2) as pool:
                 list(pool.map(lambda s: s.process is None and s.start(), (self.database, self.broker)))
             self.url = self.database.create_database()
-            self.database_link = Proxy(self.database.port)
-            self.broker_link = Proxy(self.broker.port)
             made = Database(self.url)
             upgrade(made)
             made.close()
@@ -83,9 +80,7 @@ class Lab(AbstractContextManager["Lab"]):
         for component in self.components:
             with suppress(ProcessLookupError):
                 component.kill()
-        for link in ("database_link", "broker_link"):
-            if hasattr(self, link):
-                getattr(self, link).close()
+        self._links.close()
         for server, own in zip((self.database, self.broker), self._own_servers, strict=True):
             if own:
                 server.__exit__(None, None, None)
@@ -100,13 +95,18 @@ class Lab(AbstractContextManager["Lab"]):
         if not name:
             self._numbers[kind] = self._numbers.get(kind, 0) + 1
             name = f"{kind}-{self._numbers[kind]}"
-        database = self.url.replace(f":{self.database.port}/", f":{self.database_link.port}/")
-        broker = self.broker.url().replace(f":{self.broker.port}/", f":{self.broker_link.port}/")
+        links = {
+            "database": Proxy(self._links, self.database.port),
+            "broker": Proxy(self._links, self.broker.port),
+        }
+        database = self.url.replace(f":{self.database.port}/", f":{links['database'].port}/")
+        broker = self.broker.url().replace(f":{self.broker.port}/", f":{links['broker'].port}/")
         options = ["--database", database, "--broker", broker, "--allow-command", "--log-level", "info"]
         options += ["--log-format", "json"]
         for key, value in self.settings.items():
             options += ["--set", f"{key}={value}"]
         made = Component(kind, name, self.folder, options, {"GREGALE_FAULTS": str(self.faults_file), **environment})
+        made.links = links
         self.components.append(made)
         return made
 
@@ -158,25 +158,43 @@ class Lab(AbstractContextManager["Lab"]):
         written.write_text(json.dumps(wanted))
         written.replace(self.faults_file)
 
-    def outage(self, what: Literal["database", "broker"], how: str, seconds: float) -> None:
+    def links(self, what: str, name: str | None = None) -> list[Proxy]:
+        """The links of living components, or of one of them, to `database` or `broker`."""
+        found = self.find() if name is None else [self.one(name)]
+        return [c.links[what] for c in found]
+
+    def mend(self) -> None:
+        """Every link carries everything again."""
+        for link in (*self.links("database"), *self.links("broker")):
+            link.mend()
+
+    def outage(self, what: str, how: str, seconds: float, of: str | None = None) -> None:
         """Take a server away for a while: `stopped`, `killed`, `paused`, `cut` (its links are reset) or `held` (they carry
-        nothing)."""
+        nothing). With `of` only from the component of that name, by its link."""
         server = self.database if what == "database" else self.broker
-        link = self.database_link if what == "database" else self.broker_link
-        away, back = self._ways(how, server, link)
+        if of is not None and how not in ("cut", "held"):
+            raise LabError(f"Only a link can be {how} from one component; there are cut and held")
+        away, back = self._ways(how, server, self.links(what, of))
         away()
         try:
             time.sleep(seconds)
         finally:
             back()
 
-    def _ways(self, how: str, server: Any, link: Proxy) -> tuple[Callable[[], None], Callable[[], None]]:
+    def _ways(self, how: str, server: Any, links: list[Proxy]) -> tuple[Callable[[], None], Callable[[], None]]:
+        def each(act: Callable[[Proxy], None]) -> Callable[[], None]:
+            def run() -> None:
+                for link in links:
+                    act(link)
+
+            return run
+
         ways: dict[str, tuple[Callable[[], None], Callable[[], None]]] = {
             "stopped": (server.stop, server.start),
             "killed": (server.kill, server.start),
             "paused": (server.pause, server.resume),
-            "cut": (link.cut, link.mend),
-            "held": (link.hold, link.mend),
+            "cut": (each(Proxy.cut), each(Proxy.mend)),
+            "held": (each(Proxy.hold), each(Proxy.mend)),
         }
         if how not in ways:
             raise LabError(f"There is no outage '{how}'; there are {', '.join(ways)}")

@@ -1,4 +1,4 @@
-"""A TCP proxy for one link, with faults: cut it, hold it, slow it down, lose the reply to a COMMIT."""
+"""TCP proxies, one for each link, with faults: cut it, hold it, slow it down, lose the reply to a COMMIT."""
 
 from __future__ import annotations
 
@@ -6,56 +6,71 @@ import asyncio
 import threading
 from collections.abc import Coroutine
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 _CHUNK = 64 * 1024
 _COMMIT = b"COMMIT"
 
 
+class Links:
+    """The thread in which the proxies of a lab run."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, daemon=True, name="lab-links")
+        self._thread.start()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        try:
+            self.loop.run_forever()
+        finally:
+            for task in asyncio.all_tasks(self.loop):
+                task.cancel()
+            self.loop.run_until_complete(asyncio.sleep(0.01))
+            self.loop.close()
+
+    def call(self, run: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(run, self.loop).result(10)
+
+    def close(self) -> None:
+        if self._thread.is_alive():
+            self.loop.call_soon_threadsafe(self.loop.stop)
+            self._thread.join(10)
+
+
 class Proxy:
-    """Listens on a port of the loopback interface, in a thread of its own, until it is closed.
+    """One link: a port of the loopback interface that leads to another one.
 
     `lost_replies` counts the replies that `drop_replies` has lost.
     """
 
-    def __init__(self, target_port: int):
+    def __init__(self, links: Links, target_port: int):
         self.target_port = target_port
-        self.port = 0
         self.lost_replies = 0
+        self._links = links
         self._cut = False
         self._delay = 0.0
         self._dropping = 0
         self._writers: set[asyncio.StreamWriter] = set()
-        self._loop = asyncio.new_event_loop()
         self._flowing = asyncio.Event()
         self._flowing.set()
-        started = threading.Event()
-        self._thread = threading.Thread(target=self._run, args=(started,), daemon=True, name="lab-proxy")
-        self._thread.start()
-        started.wait(10)
+        self._server = links.call(self._listen())
+        self.port: int = self._server.sockets[0].getsockname()[1]
 
-    def _run(self, started: threading.Event) -> None:
-        asyncio.set_event_loop(self._loop)
-        server = self._loop.run_until_complete(asyncio.start_server(self._accept, "127.0.0.1", 0))
-        self.port = server.sockets[0].getsockname()[1]
-        started.set()
-        try:
-            self._loop.run_forever()
-        finally:
-            server.close()
-            for task in asyncio.all_tasks(self._loop):
-                task.cancel()
-            self._loop.run_until_complete(asyncio.sleep(0.01))
-            self._loop.close()
+    async def _listen(self) -> asyncio.Server:
+        return await asyncio.start_server(self._accept, "127.0.0.1", 0)
 
     def cut(self) -> None:
         """Reset every connection, and refuse new ones."""
         self._cut = True
-        self._call(self._reset())
+        self._links.call(self._reset())
 
     def hold(self) -> None:
         """Carry nothing more, as a cable that was pulled: nobody is told."""
-        self._loop.call_soon_threadsafe(self._flowing.clear)
+        self._links.loop.call_soon_threadsafe(self._flowing.clear)
 
     def slow(self, seconds: float) -> None:
         """Hold back everything that is sent for so long."""
@@ -69,18 +84,18 @@ class Proxy:
         self._cut = False
         self._delay = 0.0
         self._dropping = 0
-        self._loop.call_soon_threadsafe(self._flowing.set)
+        self._links.loop.call_soon_threadsafe(self._flowing.set)
 
     def close(self) -> None:
-        if self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join(10)
+        """The link of a component that is gone."""
+        self._links.call(self._end())
 
-    def _call(self, run: Coroutine[Any, Any, None]) -> None:
-        asyncio.run_coroutine_threadsafe(run, self._loop).result(10)
+    async def _end(self) -> None:
+        self._server.close()
+        await self._reset()
 
     async def _reset(self) -> None:
-        for writer in self._writers:
+        for writer in list(self._writers):
             writer.transport.abort()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
