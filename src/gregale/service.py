@@ -100,6 +100,15 @@ class Service(AbstractAsyncContextManager["Service"]):
     async def __aenter__(self) -> Service:
         """Raises StoreError when the database cannot be used."""
         sys.setrecursionlimit(max(sys.getrecursionlimit(), 6_000))  # deep trees of sub-workflows end in one decision
+        try:
+            await self._start()
+        except BaseException:
+            await self.bus.close()
+            self.database.close()
+            raise
+        return self
+
+    async def _start(self) -> None:
         self.database.hold()
         await self._schema()
         if self.kind in ("serve", "api"):
@@ -127,7 +136,6 @@ class Service(AbstractAsyncContextManager["Service"]):
         with suppress(Unavailable):
             await self.membership.once()
         self.membership.start()
-        return self
 
     async def _schema(self) -> None:
         """One process by itself brings its database up to date. Among many it is done once, before them."""

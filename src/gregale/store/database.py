@@ -47,7 +47,7 @@ class Database:
         # READ COMMITTED for what changes rows: each such statement compares what it changes. Several statements of one reading
         # have to see the same state of the database.
         self.engine = _server(url, "READ COMMITTED") if self.is_server else _sqlite(url, self.in_memory, durability)
-        self._snapshots = _server(url, "REPEATABLE READ") if self.is_server else self.engine
+        self.snapshots = _server(url, "REPEATABLE READ") if self.is_server else self.engine
         self._errors = (DBAPIError, self.engine.dialect.loaded_dbapi.Error)  # the driver's own, while it connects
         self._writer = ThreadPoolExecutor(1, "store-write")
         self._readers = self._writer if self.in_memory else ThreadPoolExecutor(readers, "store-read")
@@ -132,7 +132,7 @@ class Database:
 
     def _snapshot(self, run: Any, repeat: bool, args: Any, kwargs: Any) -> Any:
         del repeat
-        with self._snapshots.connect() as plain, plain.execution_options(reads=True) as connection:
+        with self.snapshots.connect() as plain, plain.execution_options(reads=True) as connection:
             return run(connection, *args, **kwargs)
 
     async def writing(self, run: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -157,7 +157,7 @@ class Database:
         for pool in {self._writer, self._readers, self._beats}:
             pool.shutdown()
         self.engine.dispose()
-        self._snapshots.dispose()
+        self.snapshots.dispose()
         if self._lock is not None:
             self._lock.close()
 

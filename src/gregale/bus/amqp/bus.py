@@ -251,17 +251,8 @@ class AmqpBus:
         self._keep_connected()
         try:
             async with asyncio.timeout(self._settings.timeout):
-                await self._ready.wait()
-                name = self.name(queue)
-                if name not in self._declared:
-                    await self.declare(self._channel, queue)
-                    self._declared.add(name)
-                batch = _Batch(name, len(bodies))
-                for body in bodies:
-                    self._published += 1
-                    self._unconfirmed[self._published] = batch
-                    self._channel.basic_publish("", name, body, _DURABLE, mandatory=True)
-                await batch.done
+                while not await self._sent(queue, bodies):
+                    await asyncio.sleep(0.05)  # a queue that was just made, or has no leader at the moment, refuses
         except TimeoutError:
             metrics.UNPUBLISHED.inc(len(bodies))
             raise BusUnavailable(
@@ -270,11 +261,24 @@ class AmqpBus:
         except AMQPError as e:
             metrics.UNPUBLISHED.inc(len(bodies))
             raise BusUnavailable(f"{type(e).__name__}: {e}") from None
+        metrics.PUBLISHED.labels(queue.partition(".")[0]).inc(len(bodies))
+
+    async def _sent(self, queue: str, bodies: Sequence[bytes]) -> bool:
+        """False when the broker refused any of them. Raises BusUnavailable, AMQPError."""
+        await self._ready.wait()
+        name = self.name(queue)
+        if name not in self._declared:
+            await self.declare(self._channel, queue)
+            self._declared.add(name)
+        batch = _Batch(name, len(bodies))
+        for body in bodies:
+            self._published += 1
+            self._unconfirmed[self._published] = batch
+            self._channel.basic_publish("", name, body, _DURABLE, mandatory=True)
+        await batch.done
         if batch.refused:
             self._declared.discard(name)
-            metrics.UNPUBLISHED.inc(len(bodies))
-            raise BusUnavailable(f"the broker refused messages for {queue}")
-        metrics.PUBLISHED.labels(queue.partition(".")[0]).inc(len(bodies))
+        return not batch.refused
 
     def _confirmed(self, frame: Any) -> None:
         tag, accepted = frame.method.delivery_tag, isinstance(frame.method, pika.spec.Basic.Ack)
