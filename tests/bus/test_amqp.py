@@ -96,17 +96,26 @@ async def test_addresses_are_tried_in_turn_and_a_consumer_outlives_its_connectio
     consumer = await bus.consume(("q",), 10)
     await bus.publish("q", [b"1"])
     [held] = await asyncio.wait_for(consumer.take(1), 10)
-    assert bus._connection is not None
-    bus._connection._adapter_disconnect() if hasattr(bus._connection, "_adapter_disconnect") else bus._lost.set()
-    bus._lost.set()
+    bus._lost.set()  # as when the broker resets it
     [again] = await asyncio.wait_for(consumer.take(1), 20)
     held.ack()  # of a connection that is gone: does nothing
     assert (again.body, again.redelivered) == (b"1", True)
     again.ack()
-    await bus.publish("q", [b"2"])
+    await published(bus, "q", b"2")
     [second] = await asyncio.wait_for(consumer.take(1), 10)
     second.ack()
     await bus.close()
+
+
+async def published(bus: AmqpBus, queue: str, body: bytes) -> None:
+    """As callers do: again, when nobody knows whether it was taken."""
+    for _ in range(20):
+        try:
+            await bus.publish(queue, [body])
+            return
+        except BusUnavailable:
+            await asyncio.sleep(0.1)
+    raise AssertionError("the broker did not take it")
 
 
 async def test_without_a_broker_publishing_says_so_within_its_time() -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import pika
 from pika.adapters.asyncio_connection import AsyncioConnection
-from pika.exceptions import AMQPError
+from pika.exceptions import AMQPError, ChannelWrongStateError, ConnectionWrongStateError
 
 from gregale import metrics
 from gregale.bus.amqp.addresses import addresses
@@ -70,6 +70,7 @@ class AmqpBus:
         self._keeper: asyncio.Task[None] | None = None
         self._consumers: set[AmqpConsumer] = set()
         self._declared: set[str] = set()
+        self._declaring = asyncio.Lock()
         self._published = 0
         self._unconfirmed: dict[int, _Batch] = {}
         self._burials: set[asyncio.Task[None]] = set()
@@ -182,6 +183,7 @@ class AmqpBus:
                 async with asyncio.timeout(1.0):
                     while not connection.is_closed and not self._lost.is_set():
                         await asyncio.sleep(0.005)
+            await asyncio.sleep(0.01)  # the transport closes its socket in a turn of its own
         self._disconnected()
 
     # Queues -----------------------------------------------------------------------------------------------------------
@@ -190,7 +192,20 @@ class AmqpBus:
         return f"{self._settings.prefix}.{queue}" if self._settings.prefix else queue
 
     async def declare(self, channel: Any, queue: str) -> None:
-        """Make sure of a queue, and of what services publish into it. Raises BusUnavailable."""
+        """Make sure of a queue, and of what services publish into it. Raises BusUnavailable.
+
+        One at a time: a broker that is asked twice at once for a new quorum queue answers with an internal error.
+        """
+        async with self._declaring:
+            if self.name(queue) not in self._declared:
+                await self._declare(channel, queue)
+                self._declared.add(self.name(queue))
+
+    def undeclared(self, queue: str) -> None:
+        """The broker has deleted a queue."""
+        self._declared.discard(self.name(queue))
+
+    async def _declare(self, channel: Any, queue: str) -> None:
         arguments: dict[str, Any] = {"x-queue-type": "quorum"}
         if queue != DEAD:
             arguments |= {
@@ -221,9 +236,7 @@ class AmqpBus:
         self._keep_connected()
         if not self.connected:
             raise BusUnavailable("not connected to a broker")
-        if self.name(queue) not in self._declared:
-            await self.declare(self._channel, queue)
-            self._declared.add(self.name(queue))
+        await self.declare(self._channel, queue)
         found = await self._ask(self._channel.queue_declare, self.name(queue), passive=True)
         return int(found.method.message_count)
 
@@ -251,7 +264,12 @@ class AmqpBus:
         self._keep_connected()
         try:
             async with asyncio.timeout(self._settings.timeout):
-                while not await self._sent(queue, bodies):
+                while True:
+                    with suppress(ChannelWrongStateError, ConnectionWrongStateError):  # it has just gone
+                        if await self._sent(queue, bodies):
+                            break
+                    if not self._channel.is_open:
+                        self._lost.set()
                     await asyncio.sleep(0.05)  # a queue that was just made, or has no leader at the moment, refuses
         except TimeoutError:
             metrics.UNPUBLISHED.inc(len(bodies))
@@ -267,9 +285,7 @@ class AmqpBus:
         """False when the broker refused any of them. Raises BusUnavailable, AMQPError."""
         await self._ready.wait()
         name = self.name(queue)
-        if name not in self._declared:
-            await self.declare(self._channel, queue)
-            self._declared.add(name)
+        await self.declare(self._channel, queue)
         batch = _Batch(name, len(bodies))
         for body in bodies:
             self._published += 1

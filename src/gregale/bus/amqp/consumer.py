@@ -127,6 +127,7 @@ class AmqpConsumer:
         """The broker has deleted a queue, or moved it."""
         for queue, tag in self._queues.items():
             if tag == frame.method.consumer_tag:
+                self._bus.undeclared(queue)
                 self._queues[queue] = None
         self._changed.set()
 
