@@ -8,6 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
 
@@ -73,6 +74,9 @@ unsafe:
 SHAPES = ("sequence", "joined", "items", "nested", "safe", "unsafe")
 TASKS = {"sequence": 4, "joined": 4, "items": 1, "nested": 2, "safe": 2, "unsafe": 2}
 
+_AT_ONCE = 6
+"""Clients that wait for an answer at a time."""
+
 Result = Literal["ok", "failed", "unknown"]
 
 
@@ -133,14 +137,15 @@ class Load:
 
     def _run(self) -> None:
         begun = time.monotonic()
-        for number in range(self._most):
-            wait = begun + number / self._rate - time.monotonic()
-            if self._stop.wait(max(0.0, wait)):
-                break
-            shape = self._chance.choice(self._shapes)
-            key = f"{shape}-{self._prefix}-{number}"
-            self.started[key] = (shape, number)
-            self._start(key, shape, number)
+        with ThreadPoolExecutor(_AT_ONCE, "lab-client") as clients:
+            for number in range(self._most):
+                wait = begun + number / self._rate - time.monotonic()
+                if self._stop.wait(max(0.0, wait)):
+                    break
+                shape = self._chance.choice(self._shapes)
+                key = f"{shape}-{self._prefix}-{number}"
+                self.started[key] = (shape, number)
+                clients.submit(self._start, key, shape, number)
 
     def _start(self, key: str, shape: str, number: int) -> None:
         """Until the answer is known."""
