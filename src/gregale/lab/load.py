@@ -121,7 +121,11 @@ class Load:
         self._thread = threading.Thread(target=self._run, name="lab-load", daemon=True)
 
     def upload(self) -> None:
-        response = httpx.post(f"{self._url()}/workflows", content=WORKFLOWS, timeout=30)
+        for _ in range(100):
+            response = httpx.post(f"{self._url()}/workflows", content=WORKFLOWS, timeout=30)
+            if response.status_code != 503:
+                break
+            time.sleep(0.3)
         if response.status_code != 409:  # there already
             response.raise_for_status()
 
