@@ -25,9 +25,9 @@ from gregale.store.schema import executions
 TOPOLOGY = {"apis": 2, "engines": 3, "executors": 3}
 
 
-def started(database: Any, **settings: Any) -> Iterator[Lab]:
+def started(database: Any) -> Iterator[Lab]:
     try:
-        with Lab(database, settings) as lab:
+        with Lab(database) as lab:
             yield lab
     except LabError as e:
         if os.environ.get("CI"):

@@ -112,7 +112,7 @@ def no_terminal_guard(patch: pytest.MonkeyPatch) -> None:
         original(work, event)
 
     patch.setattr(core_complete, "action_done", again)
-    patch.setattr(store_commit, "_TERMINAL", ("NONE",))
+    patch.setattr(store_commit, "_STILL", "t.revision = v.seen")
 
 
 def publish_before_commit(patch: pytest.MonkeyPatch) -> None:

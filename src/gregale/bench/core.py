@@ -14,7 +14,7 @@ from rich.progress import track
 from rich.table import Table
 
 from gregale.actions import ActionSettings, Registry
-from gregale.bench.shapes import SHAPES, elements
+from gregale.bench.shapes import SHAPES, Reference, about
 from gregale.core import ActionDone, Definition, RunAction
 from gregale.language import WorkflowSpec, workflow_from_body
 from gregale.rehearsal.world import World
@@ -28,32 +28,30 @@ def _done(command: RunAction) -> ActionDone:
     return ActionDone(command.action_id, None, attempt=command.attempt)
 
 
-def _spec(name: str, n: int) -> WorkflowSpec:
-    body = {
-        "vars": {"seed": 1, **{f"base{i}": i for i in range(20)}},
-        "input": [{"elements": []}],
-        "tasks": SHAPES[name](n),
-    }
-    return workflow_from_body("bench", body)
+def _spec(reference: Reference) -> WorkflowSpec:
+    # many variables from the start, so that copying them would show
+    seeds = {**reference.body.get("vars", {}), **{f"base{i}": i for i in range(20)}}
+    return workflow_from_body("bench", {**reference.body, "vars": seeds})
 
 
-def once(spec: WorkflowSpec, count: int, registry: Registry) -> tuple[float, int, int]:
-    """Seconds, tasks (items count as tasks), and bytes of stored contexts of one execution."""
+def once(spec: WorkflowSpec, reference: Reference, registry: Registry) -> tuple[float, int]:
+    """Seconds, and bytes of stored contexts, of one execution."""
     world = World(registry.info, _done)
     world.define(Definition("d", "bench", "", spec, "h"))
     gc.collect()
     gc.disable()
     start = time.perf_counter()
-    execution_id = world.create("bench", {"elements": list(range(count))} if count else {})
+    execution_id = world.create("bench", reference.input)
     world.run()
     spent = time.perf_counter() - start
     gc.enable()
     execution = world.executions_by_id[execution_id]
-    if execution.state.value != "SUCCESS":
-        raise AssertionError(f"the execution ended in {execution.state.value}: {execution.state_info}")
-    units = len(execution.tasks) + max(0, count - 1)
+    if execution.state.value != "SUCCESS" or execution.output != reference.output:
+        raise AssertionError(
+            f"the execution ended in {execution.state.value}: {execution.state_info or execution.output}"
+        )
     stored = sum(len(msgspec.json.encode((c.parents, c.own))) for c in execution.contexts.values())
-    return spent, units, stored
+    return spent, stored
 
 
 def measure(sizes: tuple[int, ...] = SIZES, progress: bool = True) -> list[dict[str, Any]]:
@@ -61,10 +59,11 @@ def measure(sizes: tuple[int, ...] = SIZES, progress: bool = True) -> list[dict[
     plan = [(name, n) for name in SHAPES for n in sizes]
     result = []
     for name, n in track(plan, "core", disable=not progress, console=Console(stderr=True)):
-        spec, count = _spec(name, n), elements(name, n)
+        reference = about(name, n)
+        spec = _spec(reference)
         repeats = max(2, min(30, 20_000 // n))
-        runs = [once(spec, count, registry) for _ in range(repeats)]
-        seconds, units, stored = min(runs)
+        runs = [once(spec, reference, registry) for _ in range(repeats)]
+        (seconds, stored), units = min(runs), reference.units
         result.append(
             {
                 "shape": name,

@@ -27,6 +27,7 @@ _COMMANDS = {
     "db": "db:db",
     "doctor": "db:doctor",
     "lab": "lab:lab",
+    "bench": "bench:bench",
     "workflow": "remote.definitions:workflow",
     "workbook": "remote.definitions:workbook",
     "action": "remote.definitions:action",

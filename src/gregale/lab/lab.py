@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import tempfile
 import time
@@ -16,7 +15,7 @@ from typing import Any, Literal
 
 from gregale.lab.components import Component, Kind
 from gregale.lab.proxy import Links, Proxy
-from gregale.lab.servers import DatabaseServer, LabError, MariaDB, PostgreSQL, RabbitMQ
+from gregale.lab.servers import DatabaseServer, LabError, MariaDB, PostgreSQL, RabbitMQ, Server
 from gregale.store import Database, upgrade
 
 DatabaseKind = Literal["postgresql", "mariadb"]
@@ -36,35 +35,31 @@ QUICK = {
 class Lab(AbstractContextManager["Lab"]):
     """`with Lab("postgresql") as lab:` starts the servers; `lab.start("engine")` a component. Everything is gone at its end.
 
-    `settings`: of every component, by their dotted names. Given servers are used and not stopped.
+    `settings`: of every component, by their dotted names; QUICK when none are given. Without `proxied` components reach the
+    servers directly: nothing is in the way of what is measured, and links cannot be broken.
     """
 
     def __init__(
-        self,
-        database: DatabaseKind = "postgresql",
-        settings: dict[str, Any] | None = None,
-        database_server: DatabaseServer | None = None,
-        broker: RabbitMQ | None = None,
+        self, database: DatabaseKind = "postgresql", settings: dict[str, Any] | None = None, proxied: bool = True
     ):
         self.folder = Path(tempfile.mkdtemp(prefix="gregale-lab-", dir="/tmp"))
         self.folder.chmod(0o755)
-        self.settings = {**QUICK, **(settings or {})}
-        self._own_servers = (database_server is None, broker is None)
-        self.database = database_server or _SERVERS[database]()
-        self.broker = broker or RabbitMQ()
+        self.settings = dict(QUICK if settings is None else settings)
+        self.database = _SERVERS[database]()
+        self.broker = RabbitMQ()
         self.components: list[Component] = []
         self.faults_file = self.folder / "faults.json"
         self.faults_file.write_text("{}")
         self._numbers: dict[str, int] = {}
         self.url = ""
-        self._links = Links()
+        self._links = Links() if proxied else None
 
     # Life -------------------------------------------------------------------------------------------------------------
 
     def __enter__(self) -> Lab:
         try:
             with ThreadPoolExecutor(2) as pool:
-                list(pool.map(lambda s: s.process is None and s.start(), (self.database, self.broker)))
+                list(pool.map(Server.start, (self.database, self.broker)))
             self.url = self.database.create_database()
             made = Database(self.url)
             upgrade(made)
@@ -80,12 +75,10 @@ class Lab(AbstractContextManager["Lab"]):
         for component in self.components:
             with suppress(ProcessLookupError):
                 component.kill()
-        self._links.close()
-        for server, own in zip((self.database, self.broker), self._own_servers, strict=True):
-            if own:
-                server.__exit__(None, None, None)
-        if os.environ.get("GREGALE_LAB_KEEP"):
-            return
+        if self._links is not None:
+            self._links.close()
+        for server in (self.database, self.broker):
+            server.__exit__(None, None, None)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     # Components -------------------------------------------------------------------------------------------------------
@@ -95,12 +88,13 @@ class Lab(AbstractContextManager["Lab"]):
         if not name:
             self._numbers[kind] = self._numbers.get(kind, 0) + 1
             name = f"{kind}-{self._numbers[kind]}"
-        links = {
-            "database": Proxy(self._links, self.database.port),
-            "broker": Proxy(self._links, self.broker.port),
-        }
-        database = self.url.replace(f":{self.database.port}/", f":{links['database'].port}/")
-        broker = self.broker.url().replace(f":{self.broker.port}/", f":{links['broker'].port}/")
+        ports = {"database": self.database.port, "broker": self.broker.port}
+        links = {}
+        if self._links is not None:
+            links = {what: Proxy(self._links, port) for what, port in ports.items()}
+            ports = {what: link.port for what, link in links.items()}
+        database = self.url.replace(f":{self.database.port}/", f":{ports['database']}/")
+        broker = self.broker.url().replace(f":{self.broker.port}/", f":{ports['broker']}/")
         options = ["--database", database, "--broker", broker, "--allow-command", "--log-level", "info"]
         options += ["--log-format", "json"]
         for key, value in self.settings.items():
@@ -161,7 +155,7 @@ class Lab(AbstractContextManager["Lab"]):
     def links(self, what: str, name: str | None = None) -> list[Proxy]:
         """The links of living components, or of one of them, to `database` or `broker`."""
         found = self.find() if name is None else [self.one(name)]
-        return [c.links[what] for c in found]
+        return [c.links[what] for c in found if c.links]
 
     def mend(self) -> None:
         """Every link carries everything again."""

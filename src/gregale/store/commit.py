@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from sqlalchemy.engine import Connection
 from gregale.core import Work
 from gregale.core.partition import partition_of
 from gregale.core.state import COMPLETED
-from gregale.store import rows
+from gregale.store import bulk, rows
 from gregale.store.schema import action_executions, arrivals, contexts, executions, garbage, specs, tasks, timers
 
 _TERMINAL = tuple(sorted(s.value for s in COMPLETED))
@@ -33,7 +34,8 @@ def committed(connection: Connection, works: Iterable[Work], tag: str) -> bool:
 
 
 def commit(connection: Connection, works: Iterable[Work], tag: str | None = None) -> None:
-    """Write everything that changed, or nothing. Raises SwapLost.
+    """Write everything that changed, or nothing. Raises SwapLost: the transaction is then to be rolled back. `tag`: a name of this
+    commit alone.
 
     Each execution's revision is compared and raised in the same UPDATE; a completed execution takes no other state but by a
     rerun. The works' revisions are raised by the caller when this has returned. Rows are written in the order of their ids,
@@ -42,15 +44,16 @@ def commit(connection: Connection, works: Iterable[Work], tag: str | None = None
     changed = sorted((w for w in works if w.changed()), key=lambda w: w.execution.id)
     created = [w for w in changed if w.created]
     updated = [w for w in changed if not w.created]
+    tag = tag or str(uuid.uuid4())
     _swap(connection, updated, tag)
     if created:
         _require_collected(connection, [w.execution.id for w in created])
         _new_specs(connection, created)
         made = [{**rows.execution_row(w.execution), "revision": 1, "tag": tag} for w in created]
-        connection.execute(executions.insert(), made)
+        bulk.insert(connection, executions, made)
     _tasks(connection, changed)
     _children(connection, changed)
-    _insert(
+    bulk.insert(
         connection,
         contexts,
         [
@@ -59,7 +62,7 @@ def commit(connection: Connection, works: Iterable[Work], tag: str | None = None
             for c in w.contexts
         ],
     )
-    _insert(connection, arrivals, [rows.arrival_row(w.execution.id, a) for w in changed for a in w.arrivals])
+    bulk.insert(connection, arrivals, [rows.arrival_row(w.execution.id, a) for w in changed for a in w.arrivals])
     _timers(connection, changed)
 
 
@@ -73,7 +76,10 @@ def _require_collected(connection: Connection, ids: list[str]) -> None:
         raise SwapLost(left)
 
 
-def _swap(connection: Connection, updated: list[Work], tag: str | None) -> None:
+_STILL = f"t.revision = v.seen AND (v.allowed = 1 OR t.state NOT IN ({', '.join(map(repr, _TERMINAL))}))"
+
+
+def _swap(connection: Connection, updated: list[Work], tag: str) -> None:
     groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for work in updated:
         new, old = work.execution, work.original
@@ -90,47 +96,17 @@ def _swap(connection: Connection, updated: list[Work], tag: str | None) -> None:
             "allowed": int(new.state in COMPLETED or old.state in COMPLETED),
         }
         groups.setdefault(tuple(row), []).append(row)
-    for columns, group in groups.items():
-        values: dict[str, sa.BindParameter[Any]] = {
-            c: sa.bindparam(c) for c in columns if c not in ("key", "seen", "allowed")
-        }
-        statement = (
-            executions.update()
-            .where(
-                executions.c.id == sa.bindparam("key"),
-                executions.c.revision == sa.bindparam("seen"),
-                sa.or_(
-                    sa.and_(*(executions.c.state != state for state in _TERMINAL)),
-                    sa.bindparam("allowed", type_=sa.Integer) == 1,
-                ),
-            )
-            .values(values)
-        )
-        before = connection.begin_nested()
-        found = connection.execute(statement, group)
-        if found.rowcount != len(group):
-            before.rollback()  # after it, rows of winners and losers can be told apart again
-            raise SwapLost(_losers(connection, group))
-        before.commit()
+    if sum(bulk.update(connection, executions, group, _STILL) for group in groups.values()) != len(updated):
+        raise SwapLost(_losers(connection, [w.execution.id for w in updated], tag))
 
 
-def _losers(connection: Connection, group: list[dict[str, Any]]) -> list[str]:
-    wanted = {row["key"]: row for row in group}
-    found = {
-        row.id: row
-        for row in connection.execute(
-            sa.select(executions.c.id, executions.c.revision, executions.c.state).where(
-                executions.c.id.in_(list(wanted))
-            )
-        )
-    }
-    return [
-        key
-        for key, row in wanted.items()
-        if key not in found
-        or found[key].revision != row["seen"]
-        or (found[key].state in _TERMINAL and not row["allowed"])
-    ]
+def _losers(connection: Connection, ids: list[str], tag: str) -> list[str]:
+    """Those whose row does not bear this commit's tag."""
+    found: set[str] = set()
+    for start in range(0, len(ids), 500):
+        mine = sa.select(executions.c.id).where(executions.c.id.in_(ids[start : start + 500]), executions.c.tag == tag)
+        found.update(connection.scalars(mine))
+    return [i for i in ids if i not in found]
 
 
 def _new_specs(connection: Connection, created: list[Work]) -> None:
@@ -141,20 +117,10 @@ def _new_specs(connection: Connection, created: list[Work]) -> None:
 def save_specs(connection: Connection, bodies: dict[str, dict[str, Any]]) -> None:
     """Store bodies that are not stored yet, by the hash of their content."""
     known = set(connection.scalars(sa.select(specs.c.hash).where(specs.c.hash.in_(list(bodies)))))
-    _insert(connection, specs, [{"hash": h, "body": rows.encode(b)} for h, b in bodies.items() if h not in known])
+    bulk.insert(connection, specs, [{"hash": h, "body": rows.encode(b)} for h, b in bodies.items() if h not in known])
 
 
 _FIXED = ("id", "execution_id", "seq", "name", "project_id", "tags", "type", "created_at")
-_task_update = (
-    tasks.update()
-    .where(tasks.c.id == sa.bindparam("key"))
-    .values({c.name: sa.bindparam(c.name) for c in tasks.columns if c.name not in _FIXED})
-)
-_child_update = (
-    action_executions.update()
-    .where(action_executions.c.id == sa.bindparam("key"))
-    .values({c: sa.bindparam(c) for c in ("state", "state_info", "accepted", "attempt", "output", "updated_at")})
-)
 
 
 def _tasks(connection: Connection, changed: list[Work]) -> None:
@@ -169,9 +135,8 @@ def _tasks(connection: Connection, changed: list[Work]) -> None:
                 old.append(row)
             else:
                 new.append(row)
-    _insert(connection, tasks, new)
-    if old:
-        connection.execute(_task_update, old)
+    bulk.insert(connection, tasks, new)
+    bulk.update(connection, tasks, old)
 
 
 def _children(connection: Connection, changed: list[Work]) -> None:
@@ -182,9 +147,8 @@ def _children(connection: Connection, changed: list[Work]) -> None:
                 old.append(rows.child_update(child))
             else:
                 new.append(rows.child_row(work.execution, child))
-    _insert(connection, action_executions, new)
-    if old:
-        connection.execute(_child_update, old)
+    bulk.insert(connection, action_executions, new)
+    bulk.update(connection, action_executions, old)
 
 
 def _timers(connection: Connection, changed: list[Work]) -> None:
@@ -199,18 +163,4 @@ def _timers(connection: Connection, changed: list[Work]) -> None:
             [{"t": key[0], "k": key[1], "s": key[2]} for key, _ in done],
         )
     new = [rows.timer_row(t, partition_of(w.execution.root_id)) for w in changed for t in w.timers]
-    distinct = {(r["task_id"], r["kind"], r["stamp"]): r for r in new}
-    if distinct:
-        known = connection.execute(
-            sa.select(timers.c.task_id, timers.c.kind, timers.c.stamp).where(
-                timers.c.task_id.in_([k[0] for k in distinct])
-            )
-        ).all()
-        for row in known:
-            distinct.pop((row[0], row[1], row[2]), None)
-        _insert(connection, timers, list(distinct.values()))
-
-
-def _insert(connection: Connection, table: sa.Table, values: list[dict[str, Any]]) -> None:
-    if values:
-        connection.execute(table.insert(), values)
+    bulk.insert(connection, timers, new, known=True)

@@ -14,7 +14,7 @@ from gregale.core import Work
 from gregale.core.notices import named
 from gregale.core.scope import shown_time
 from gregale.core.work import Transition
-from gregale.store import rows
+from gregale.store import bulk, rows
 from gregale.store.schema import events, notifications
 
 _KEYS = uuid.UUID("6f2c27a9-63bb-5d41-9a0f-1f1f8c7c9e55")
@@ -40,8 +40,7 @@ def record(connection: Connection, works: Sequence[Work], always: Sequence[dict[
             }
         )
         letters += _letters(work, happened, always)
-    if entries:
-        connection.execute(events.insert(), entries)
+    bulk.insert(connection, events, entries)
     if letters:
         _number(connection, letters)
         connection.execute(notifications.insert(), letters)
