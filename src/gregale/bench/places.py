@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from abc import abstractmethod
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any
 
 import psutil
 
@@ -17,41 +18,40 @@ from gregale.lab.components import Component
 from gregale.lab.share import Share
 
 
-class Usage(Protocol):
-    """`cpu`: seconds so far; `memory`: MB now."""
-
-    cpu: float
-    memory: float
-
-
-class Place(Protocol):
-    """`processes`: ids of the root of each by name; "database" and "broker" are servers."""
+class Place(AbstractContextManager["Place"]):
+    """`url`: where it answers."""
 
     @property
+    @abstractmethod
     def url(self) -> str: ...
 
-    def scale(self, engines: int, executors: int) -> None: ...
-
-    def processes(self) -> dict[str, int]: ...
-
-
-class Elsewhere(AbstractContextManager["Elsewhere"]):
-    """A server that somebody else started."""
-
-    def __init__(self, url: str):
-        self.url = url
-
     def scale(self, engines: int, executors: int) -> None:
+        """Have so many of them, where that can be chosen."""
         del engines, executors
 
     def processes(self) -> dict[str, int]:
+        """The id of each process by its name, of "database" and "broker" too."""
         return {}
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop what was started for it."""
         return
 
 
-class OneProcess(AbstractContextManager["OneProcess"]):
+class Elsewhere(Place):
+    """A server that somebody else started."""
+
+    def __init__(self, url: str):
+        self._url = url
+
+    @property
+    def url(self) -> str:
+        return self._url
+
+
+class OneProcess(Place):
     """`gregale serve` on a new SQLite file, with the settings that it has by itself."""
 
     def __init__(self, settings: dict[str, Any]):
@@ -74,9 +74,6 @@ class OneProcess(AbstractContextManager["OneProcess"]):
     def url(self) -> str:
         return self._process.url
 
-    def scale(self, engines: int, executors: int) -> None:
-        del engines, executors
-
     def processes(self) -> dict[str, int]:
         return {"serve": self._process.process.pid}
 
@@ -87,7 +84,7 @@ class OneProcess(AbstractContextManager["OneProcess"]):
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
-class Cluster(AbstractContextManager["Cluster"]):
+class Cluster(Place):
     """A lab with one api and any number of engines and executors; `shares` of a CPU by kind of component."""
 
     def __init__(self, database: Any, settings: dict[str, Any], shares: dict[str, float]):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -61,7 +60,7 @@ def _shares(given: list[str]) -> dict[str, float]:
     return found
 
 
-def _place(url: str | None, db: str, settings: dict[str, Any], shares: dict[str, float]) -> AbstractContextManager[Any]:
+def _place(url: str | None, db: str, settings: dict[str, Any], shares: dict[str, float]) -> places.Place:
     if url is not None:
         return places.Elsewhere(url)
     if db == "sqlite":

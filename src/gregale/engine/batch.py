@@ -28,6 +28,6 @@ class Batch:
         if self._letters is not None and committed(connection, self.works, self._tag):
             return self._letters
         self._letters = 0
-        commit(connection, self.works, self._tag)
-        self._letters = outbox.record(connection, self.works, self._notify)
+        commit(connection, self.works, self._tag, outbox.entries(self.works))
+        self._letters = outbox.letters(connection, self.works, self._notify)
         return self._letters

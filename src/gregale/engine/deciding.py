@@ -38,7 +38,7 @@ class Decider:
 
     async def decide(self, groups: dict[str, list[Job]], registry: Callable[[str], ActionInfo | None]) -> Decided:
         """One decision per tree, with the jobs that are in it."""
-        self._cache.seen(await self._database.reading(change_number))
+        self._cache.seen(await self._definitions_number())
         transient: dict[tuple[Any, ...], Any] = {}
         self._fresh.clear()
         waiting = dict(groups)
@@ -54,6 +54,12 @@ class Decider:
             if questions:
                 await self._learn(list(dict.fromkeys(questions)), transient)
         return decided
+
+    async def _definitions_number(self) -> int:
+        """Who else could have changed definitions? On a file, nobody."""
+        if self._database.is_server:
+            return await self._database.glancing(change_number)
+        return self._database.changes
 
     def _tree(
         self, jobs: list[Job], view: CachedView, questions: list[tuple[Any, ...]]

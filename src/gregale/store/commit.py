@@ -12,8 +12,19 @@ from sqlalchemy.engine import Connection
 from gregale.core import Work
 from gregale.core.partition import partition_of
 from gregale.core.state import COMPLETED
-from gregale.store import bulk, rows
-from gregale.store.schema import action_executions, arrivals, contexts, executions, garbage, specs, tasks, timers
+from gregale.store import rows
+from gregale.store.bulk import Writes
+from gregale.store.schema import (
+    action_executions,
+    arrivals,
+    contexts,
+    events,
+    executions,
+    garbage,
+    specs,
+    tasks,
+    timers,
+)
 
 _TERMINAL = tuple(sorted(s.value for s in COMPLETED))
 
@@ -33,37 +44,40 @@ def committed(connection: Connection, works: Iterable[Work], tag: str) -> bool:
     return connection.scalar(found) is not None
 
 
-def commit(connection: Connection, works: Iterable[Work], tag: str | None = None) -> None:
-    """Write everything that changed, or nothing. Raises SwapLost: the transaction is then to be rolled back. `tag`: a name of this
-    commit alone.
+def commit(
+    connection: Connection, works: Iterable[Work], tag: str | None = None, told: Sequence[rows.Row] = ()
+) -> None:
+    """Write everything that changed, or nothing. Raises SwapLost: the transaction is then to be rolled back.
 
     Each execution's revision is compared and raised in the same UPDATE; a completed execution takes no other state but by a
     rerun. The works' revisions are raised by the caller when this has returned. Rows are written in the order of their ids,
-    so that two commits wait for each other in one order only.
+    so that two commits wait for each other in one order only. `tag`: a name of this commit alone; `told`: rows of the events stream.
     """
     changed = sorted((w for w in works if w.changed()), key=lambda w: w.execution.id)
     created = [w for w in changed if w.created]
     updated = [w for w in changed if not w.created]
     tag = tag or str(uuid.uuid4())
-    _swap(connection, updated, tag)
     if created:
         _require_collected(connection, [w.execution.id for w in created])
-        _new_specs(connection, created)
-        made = [{**rows.execution_row(w.execution), "revision": 1, "tag": tag} for w in created]
-        bulk.insert(connection, executions, made)
-    _tasks(connection, changed)
-    _children(connection, changed)
-    bulk.insert(
-        connection,
-        contexts,
-        [
-            {"execution_id": w.execution.id, "seq": c.seq, "parents": rows.encode(c.parents), "own": rows.encode(c.own)}
-            for w in changed
-            for c in w.contexts
-        ],
+        save_specs(connection, {w.execution.spec_hash: w.execution.spec.body for w in created})
+    _drop_timers(connection, changed)
+    writes = Writes()
+    for group in _swaps(updated, tag):
+        writes.update(executions, group, _STILL)
+    writes.insert(executions, [{**rows.execution_row(w.execution), "revision": 1, "tag": tag} for w in created])
+    _tasks(writes, changed)
+    _children(writes, changed)
+    layers = [(w.execution.id, c) for w in changed for c in w.contexts]
+    writes.insert(contexts, [rows.context_row(execution_id, layer) for execution_id, layer in layers])
+    writes.insert(arrivals, [rows.arrival_row(w.execution.id, a) for w in changed for a in w.arrivals])
+    writes.insert(
+        timers,
+        [rows.timer_row(t, partition_of(w.execution.root_id)) for w in changed for t in w.timers],
+        missing=True,
     )
-    bulk.insert(connection, arrivals, [rows.arrival_row(w.execution.id, a) for w in changed for a in w.arrivals])
-    _timers(connection, changed)
+    writes.insert(events, told)
+    if writes.make(connection).get(executions, 0) != len(updated):
+        raise SwapLost(_losers(connection, [w.execution.id for w in updated], tag))
 
 
 def _require_collected(connection: Connection, ids: list[str]) -> None:
@@ -79,8 +93,9 @@ def _require_collected(connection: Connection, ids: list[str]) -> None:
 _STILL = f"t.revision = v.seen AND (v.allowed = 1 OR t.state NOT IN ({', '.join(map(repr, _TERMINAL))}))"
 
 
-def _swap(connection: Connection, updated: list[Work], tag: str) -> None:
-    groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+def _swaps(updated: list[Work], tag: str) -> Iterable[list[rows.Row]]:
+    """New rows of executions, grouped by the columns that they change."""
+    groups: dict[tuple[str, ...], list[rows.Row]] = {}
     for work in updated:
         new, old = work.execution, work.original
         row = rows.execution_state(new)
@@ -96,8 +111,7 @@ def _swap(connection: Connection, updated: list[Work], tag: str) -> None:
             "allowed": int(new.state in COMPLETED or old.state in COMPLETED),
         }
         groups.setdefault(tuple(row), []).append(row)
-    if sum(bulk.update(connection, executions, group, _STILL) for group in groups.values()) != len(updated):
-        raise SwapLost(_losers(connection, [w.execution.id for w in updated], tag))
+    return groups.values()
 
 
 def _losers(connection: Connection, ids: list[str], tag: str) -> list[str]:
@@ -109,21 +123,18 @@ def _losers(connection: Connection, ids: list[str], tag: str) -> list[str]:
     return [i for i in ids if i not in found]
 
 
-def _new_specs(connection: Connection, created: list[Work]) -> None:
-    bodies = {w.execution.spec_hash: w.execution.spec.body for w in created}
-    save_specs(connection, bodies)
-
-
 def save_specs(connection: Connection, bodies: dict[str, dict[str, Any]]) -> None:
     """Store bodies that are not stored yet, by the hash of their content."""
     known = set(connection.scalars(sa.select(specs.c.hash).where(specs.c.hash.in_(list(bodies)))))
-    bulk.insert(connection, specs, [{"hash": h, "body": rows.encode(b)} for h, b in bodies.items() if h not in known])
+    writes = Writes()
+    writes.insert(specs, [{"hash": h, "body": rows.encode(b)} for h, b in bodies.items() if h not in known])
+    writes.make(connection)
 
 
 _FIXED = ("id", "execution_id", "seq", "name", "project_id", "tags", "type", "created_at")
 
 
-def _tasks(connection: Connection, changed: list[Work]) -> None:
+def _tasks(writes: Writes, changed: list[Work]) -> None:
     new, old = [], []
     for work in changed:
         for task in work.tasks.values():
@@ -135,11 +146,11 @@ def _tasks(connection: Connection, changed: list[Work]) -> None:
                 old.append(row)
             else:
                 new.append(row)
-    bulk.insert(connection, tasks, new)
-    bulk.update(connection, tasks, old)
+    writes.insert(tasks, new)
+    writes.update(tasks, old)
 
 
-def _children(connection: Connection, changed: list[Work]) -> None:
+def _children(writes: Writes, changed: list[Work]) -> None:
     new, old = [], []
     for work in changed:
         for child in work.children.values():
@@ -147,11 +158,11 @@ def _children(connection: Connection, changed: list[Work]) -> None:
                 old.append(rows.child_update(child))
             else:
                 new.append(rows.child_row(work.execution, child))
-    bulk.insert(connection, action_executions, new)
-    bulk.update(connection, action_executions, old)
+    writes.insert(action_executions, new)
+    writes.update(action_executions, old)
 
 
-def _timers(connection: Connection, changed: list[Work]) -> None:
+def _drop_timers(connection: Connection, changed: list[Work]) -> None:
     done = [(key, work) for work in changed for key in work.timers_done]
     if done:
         connection.execute(
@@ -162,5 +173,3 @@ def _timers(connection: Connection, changed: list[Work]) -> None:
             ),
             [{"t": key[0], "k": key[1], "s": key[2]} for key, _ in done],
         )
-    new = [rows.timer_row(t, partition_of(w.execution.root_id)) for w in changed for t in w.timers]
-    bulk.insert(connection, timers, new, known=True)

@@ -24,6 +24,9 @@ P = ParamSpec("P")
 
 Durability = Literal["full", "normal"]
 
+CHANGED = "gregale.changed"
+"""What a transaction notes of itself on its connection when it changes definitions."""
+
 _CONFLICTS = 20
 """How often a transaction is tried that others get in the way of."""
 
@@ -34,7 +37,7 @@ class Database:
     `url`: an SQLAlchemy URL: `sqlite:///file`, `sqlite://` (in memory), `postgresql+psycopg://…`, `mariadb+pymysql://…`.
     Writes go through one thread. `durability` "normal" may lose the last commits in a power cut, never in a crash of the
     process; "full" loses none. A server's own settings decide for it. `patience`: seconds to try again while the database
-    is away, before Unavailable.
+    is away, before Unavailable. `changes`: how often definitions were changed through this object.
     """
 
     def __init__(
@@ -48,11 +51,13 @@ class Database:
         # have to see the same state of the database.
         self.engine = _server(url, "READ COMMITTED") if self.is_server else _sqlite(url, self.in_memory, durability)
         self.snapshots = _server(url, "REPEATABLE READ") if self.is_server else self.engine
+        self.glances = _server(url, "AUTOCOMMIT") if self.is_server else None
         self._errors = (DBAPIError, self.engine.dialect.loaded_dbapi.Error)  # the driver's own, while it connects
         self._writer = ThreadPoolExecutor(1, "store-write")
         self._readers = self._writer if self.in_memory else ThreadPoolExecutor(readers, "store-read")
         self._beats = ThreadPoolExecutor(1, "store-beat") if self.is_server else self._writer
         self._lock: Any = None
+        self.changes = 0
 
     @property
     def path(self) -> Path | None:
@@ -92,6 +97,11 @@ class Database:
         result: T = self._again(self._snapshot, run, True, args, kwargs)
         return result
 
+    def glance(self, run: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """The same for a single statement, which needs no transaction around it. Raises Unavailable."""
+        result: T = self._again(self._glance, run, True, args, kwargs)
+        return result
+
     def _again(self, way: Any, run: Any, repeat: bool, args: Any, kwargs: Any) -> Any:
         deadline = time.monotonic() + self.patience
         tries = 0
@@ -118,7 +128,9 @@ class Database:
                     result = run(connection, *args, **kwargs)
                     committing = True
                     transaction.commit()
+                    self.changes += connection.info.pop(CHANGED, 0)
                 except BaseException:
+                    connection.info.pop(CHANGED, 0)
                     if transaction.is_active:
                         transaction.rollback()
                     raise
@@ -133,6 +145,13 @@ class Database:
     def _snapshot(self, run: Any, repeat: bool, args: Any, kwargs: Any) -> Any:
         del repeat
         with self.snapshots.connect() as plain, plain.execution_options(reads=True) as connection:
+            return run(connection, *args, **kwargs)
+
+    def _glance(self, run: Any, repeat: bool, args: Any, kwargs: Any) -> Any:
+        del repeat
+        if self.glances is None:
+            return self._snapshot(run, True, args, kwargs)
+        with self.glances.connect() as connection:
             return run(connection, *args, **kwargs)
 
     async def writing(self, run: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -153,11 +172,19 @@ class Database:
         """`read` in a reader's thread."""
         return await asyncio.get_running_loop().run_in_executor(self._readers, lambda: self.read(run, *args, **kwargs))
 
+    async def glancing(self, run: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """`glance` in a reader's thread."""
+        return await asyncio.get_running_loop().run_in_executor(
+            self._readers, lambda: self.glance(run, *args, **kwargs)
+        )
+
     def close(self) -> None:
         for pool in {self._writer, self._readers, self._beats}:
             pool.shutdown()
         self.engine.dispose()
         self.snapshots.dispose()
+        if self.glances is not None:
+            self.glances.dispose()
         if self._lock is not None:
             self._lock.close()
 
@@ -182,7 +209,7 @@ _CONNECTED: dict[str, dict[str, Any]] = {
 }
 
 
-def _server(url: str, isolation: Literal["READ COMMITTED", "REPEATABLE READ"]) -> Engine:
+def _server(url: str, isolation: Literal["READ COMMITTED", "REPEATABLE READ", "AUTOCOMMIT"]) -> Engine:
     try:
         named = sa.engine.make_url(url)
         kind = "mysql" if named.get_backend_name() in ("mysql", "mariadb") else named.get_backend_name()

@@ -14,37 +14,35 @@ from gregale.core import Work
 from gregale.core.notices import named
 from gregale.core.scope import shown_time
 from gregale.core.work import Transition
-from gregale.store import bulk, rows
+from gregale.store import rows
 from gregale.store.schema import events, notifications
 
 _KEYS = uuid.UUID("6f2c27a9-63bb-5d41-9a0f-1f1f8c7c9e55")
 
 
-def record(connection: Connection, works: Sequence[Work], always: Sequence[dict[str, Any]]) -> int:
-    """Write the transitions of a batch, and what is to be sent of them to the publishers of each execution's `notify` and to
-    those of `always`. Gives the number of notifications."""
-    entries, letters = [], []
-    for work in works:
-        if not work.transitions:
-            continue
-        e = work.execution
-        happened = named(work.transitions)
-        entries.append(
-            {
-                "at": happened[-1][0].at,
-                "project_id": e.project_id,
-                "root_id": e.root_id,
-                "execution_id": e.id,
-                "workflow_name": e.workflow_name,
-                "body": rows.encode([_entry(work, t, event) for t, event in happened]),
-            }
-        )
-        letters += _letters(work, happened, always)
-    bulk.insert(connection, events, entries)
-    if letters:
-        _number(connection, letters)
-        connection.execute(notifications.insert(), letters)
-    return len(letters)
+def entries(works: Sequence[Work]) -> list[rows.Row]:
+    """Rows of the events stream: one for each execution that a batch has changed."""
+    return [
+        {
+            "at": work.transitions[-1].at,
+            "project_id": work.execution.project_id,
+            "root_id": work.execution.root_id,
+            "execution_id": work.execution.id,
+            "workflow_name": work.execution.workflow_name,
+            "body": rows.encode([_entry(work, t, event) for t, event in named(work.transitions)]),
+        }
+        for work in works
+        if work.transitions
+    ]
+
+
+def letters(connection: Connection, works: Sequence[Work], always: Sequence[dict[str, Any]]) -> int:
+    """Write what is to be sent of a batch to the publishers of each execution's `notify` and to those of `always`. Gives its number."""
+    found = [letter for work in works if work.transitions for letter in _letters(work, always)]
+    if found:
+        _number(connection, found)
+        connection.execute(notifications.insert(), found)
+    return len(found)
 
 
 def _entry(work: Work, t: Transition, event: str | None) -> tuple[Any, ...]:
@@ -52,11 +50,12 @@ def _entry(work: Work, t: Transition, event: str | None) -> tuple[Any, ...]:
     return (t.at, t.task_id, name, None if t.old is None else t.old.value, t.new.value, event)
 
 
-def _letters(
-    work: Work, happened: list[tuple[Transition, str | None]], always: Sequence[dict[str, Any]]
-) -> list[dict[str, Any]]:
+def _letters(work: Work, always: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     given = work.execution.params.get("notify")
     publishers = [p for p in (*(given if isinstance(given, list) else ()), *always) if isinstance(p, dict)]
+    if not publishers:
+        return []
+    happened = named(work.transitions)
     result = []
     for number, publisher in enumerate(publishers):
         text = rows.encode(publisher)

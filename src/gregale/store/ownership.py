@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from gregale.core import NotAllowed, NotFound
+from gregale.store.database import CHANGED
 from gregale.store.schema import changes, shares, workflows
 
 
@@ -88,3 +89,4 @@ def changed(connection: Connection, what: str = "definitions") -> None:
     updated = connection.execute(changes.update().where(changes.c.what == what).values(number=changes.c.number + 1))
     if updated.rowcount == 0:
         connection.execute(changes.insert(), {"what": what, "number": 1})
+    connection.info[CHANGED] = 1

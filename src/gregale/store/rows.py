@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from immutables import Map
 
+from gregale.core.context import Context
 from gregale.core.partition import partition_of
 from gregale.core.state import Arrival, Child, Execution, Items, State, Task, Timer
 
@@ -247,6 +248,15 @@ def execution_values(e: Execution) -> Row:
         "params": encode(e.params),
         "context": encode(e.context),
         "output": None if e.output is None else encode(e.output),
+    }
+
+
+def context_row(execution_id: str, layer: Context) -> Row:
+    return {
+        "execution_id": execution_id,
+        "seq": layer.seq,
+        "parents": encode(layer.parents),
+        "own": encode(layer.own),
     }
 
 

@@ -57,6 +57,8 @@ class ProcessDatabase:
         await self._process.pause()
         return result
 
+    glancing = reading
+
     async def writing(self, run: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         await self._there()
         result = self._commit(run, args, kwargs)
