@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import socket
 import sys
 import time
-import uuid
 from contextlib import AbstractAsyncContextManager, suppress
 from importlib.resources import files
 from types import TracebackType
@@ -52,7 +52,11 @@ class ServiceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def new_id() -> str:
-    return str(uuid.uuid4())
+    """A UUID that begins with the time (RFC 9562, version 7), so that rows made together lie together in every index."""
+    chance = random.getrandbits(74)
+    value = int(time.time() * 1000) << 80 | 0x7 << 76 | chance >> 62 << 64 | 0b10 << 62 | chance & (1 << 62) - 1
+    digits = f"{value:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def _install(connection: Any, now: float) -> None:
@@ -80,7 +84,15 @@ class Service(AbstractAsyncContextManager["Service"]):
         self.registry = Registry(self.settings.actions, actions)
         self.database = Database(self.settings.database, self.settings.durability)
         self.bus = self._bus()
-        self.engine = Engine(self.database, self.bus, self.registry.info, self.clock, new_id, self.settings.engine)
+        self.engine = Engine(
+            self.database,
+            self.bus,
+            self.registry.info,
+            self.clock,
+            new_id,
+            self.settings.engine,
+            self.registry.at_once,
+        )
         self.name = self.settings.name or socket.gethostname()
         self.membership = Membership(self.database, kind, self.name, self.clock, new_id, self.settings.cluster)
         self.leases: Leases | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from functools import cache
 from typing import Any, TypeVar
 
 import msgspec
@@ -48,7 +49,8 @@ class ActionError(Exception):
 
 
 class Action(msgspec.Struct, frozen=True):
-    """`run` is a coroutine function, or a plain one that is run in a thread. `credentials`: it wants `context.security`."""
+    """`run` is a coroutine function, or a plain one that is run in a thread. `credentials`: it wants `context.security`. `trivial`: it
+    needs nothing but its input, and mostly no time."""
 
     info: ActionInfo
     run: Callable[..., Any]
@@ -56,6 +58,7 @@ class Action(msgspec.Struct, frozen=True):
     description: str = ""
     signature: str = ""
     credentials: bool = False
+    trivial: bool = False
 
     @property
     def blocking(self) -> bool:
@@ -65,11 +68,14 @@ class Action(msgspec.Struct, frozen=True):
 _DECLARED = "__gregale_action__"
 
 
-def action(name: str | None = None, *, is_sync: bool = True, idempotent: bool = False) -> Callable[[F], F]:
-    """Declare a function's name and promises. `is_sync=False`: it ends through the API. `idempotent`: it may run again."""
+def action(
+    name: str | None = None, *, is_sync: bool = True, idempotent: bool = False, trivial: bool = False
+) -> Callable[[F], F]:
+    """Declare a function's name and promises. `is_sync=False`: it ends through the API. `idempotent`: it may run again. `trivial`: an
+    engine may carry it out in place; where its coroutine waits for something, an executor does it after all."""
 
     def declare(function: F) -> F:
-        setattr(function, _DECLARED, (name, is_sync, idempotent))
+        setattr(function, _DECLARED, (name, is_sync, idempotent, trivial))
         return function
 
     return declare
@@ -77,7 +83,7 @@ def action(name: str | None = None, *, is_sync: bool = True, idempotent: bool = 
 
 def from_function(function: Callable[..., Any], name: str = "") -> Action:
     """An action for a function, from its declaration and signature."""
-    declared, is_sync, idempotent = getattr(function, _DECLARED, (None, True, False))
+    declared, is_sync, idempotent, trivial = getattr(function, _DECLARED, (None, True, False, False))
     parameters = list(inspect.signature(function).parameters.values())
     takes_context = bool(parameters) and parameters[0].name == "context"
     if takes_context:
@@ -97,6 +103,7 @@ def from_function(function: Callable[..., Any], name: str = "") -> Action:
         ", ".join(
             _public(p.name) if p.default is p.empty else f"{_public(p.name)}={_default(p.default)}" for p in named
         ),
+        trivial=trivial,
     )
 
 
@@ -109,7 +116,29 @@ def _default(value: Any) -> str:
     return msgspec.json.encode(value).decode()
 
 
+@cache
+def _python_names(run: Callable[..., Any]) -> dict[str, str]:
+    return {_public(p): p for p in inspect.signature(run).parameters if _public(p) != p}
+
+
 def arguments(action: Action, given: dict[str, Any]) -> dict[str, Any]:
     """`given` under the names that the Python function has."""
-    names = {_public(p): p for p in inspect.signature(action.run).parameters}
-    return {names.get(key, key): value for key, value in given.items()}
+    names = _python_names(action.run)
+    return {names.get(key, key): value for key, value in given.items()} if names else given
+
+
+def raised(name: str, action_id: str, error: Exception) -> Result:
+    """The outcome of an action that raised."""
+    text = str(error) or type(error).__name__
+    return Result(error=f"The action raised an exception [action={name}, action_ex_id={action_id}, msg='{text}']")
+
+
+def returned(name: str, action_id: str, value: Any) -> Result:
+    """The outcome of an action that gave a value. One that cannot be sent is an error of the action, not of its messenger."""
+    if isinstance(value, Result):
+        return value
+    try:
+        msgspec.json.encode(value)
+    except (TypeError, ValueError, RecursionError, msgspec.MsgspecError) as e:
+        return raised(name, action_id, ValueError(f"the result cannot be stored as JSON: {e}"))
+    return Result(data=value)

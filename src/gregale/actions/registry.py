@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from importlib.metadata import entry_points
 from typing import Any
 
-from gregale.actions.contract import Action, from_function
+from gregale.actions.contract import Action, Result, arguments, from_function, raised, returned
 from gregale.actions.settings import ActionSettings
 from gregale.actions.std import STANDARD
 from gregale.core import ActionInfo
@@ -61,6 +61,21 @@ class Registry:
     def info(self, name: str) -> ActionInfo | None:
         found = self._actions.get(name)
         return None if found is None else found.info
+
+    def at_once(self, name: str, given: dict[str, Any], action_id: str) -> Result | None:
+        """The outcome of a trivial action, carried out here and now. None for any other, and for one that has to wait."""
+        found = self._actions.get(name)
+        if found is None or not found.trivial:
+            return None
+        try:
+            coroutine = found.run(**arguments(found, given))
+            coroutine.send(None)
+        except StopIteration as e:
+            return returned(name, action_id, e.value)
+        except Exception as e:
+            return raised(name, action_id, e)
+        coroutine.close()
+        return None
 
     def names(self) -> list[str]:
         return sorted(self._actions)

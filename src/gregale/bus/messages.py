@@ -18,21 +18,21 @@ def engine_queue(partition: int) -> str:
     return f"{ENGINE}.{partition}"
 
 
-class StartMessage(msgspec.Struct, frozen=True, tag="start"):
+class StartMessage(msgspec.Struct, frozen=True, gc=False, tag="start"):
     """An execution waits to be started. Lost: the sweep finds it. Twice: it is started already."""
 
     execution_id: str
     root_id: str
 
 
-class WakeMessage(msgspec.Struct, frozen=True, tag="wake"):
+class WakeMessage(msgspec.Struct, frozen=True, gc=False, tag="wake"):
     """Somebody else has changed an execution: its rows say what is due. Lost: the sweep reads them too. Twice: read again."""
 
     execution_id: str
     root_id: str
 
 
-class ActionFinished(msgspec.Struct, frozen=True, tag="action_done"):
+class ActionFinished(msgspec.Struct, frozen=True, gc=False, tag="action_done"):
     """An action has ended. Lost: its result is stored, or its holder stops naming it. Twice: it has ended already.
 
     `stored`: the result is too large for a message, and waits in the database.
@@ -49,7 +49,7 @@ class ActionFinished(msgspec.Struct, frozen=True, tag="action_done"):
     stored: bool = False
 
 
-class RunActionMessage(msgspec.Struct, frozen=True, tag="run_action"):
+class RunActionMessage(msgspec.Struct, frozen=True, gc=False, tag="run_action"):
     """Run an action. Lost: nobody holds it, and the sweep sends it again. Twice: the claim refuses, or it is idempotent.
 
     `stored`: the input is too large for a message, and is read from the action's row. `again`: a sweep sends it.
@@ -73,7 +73,7 @@ class RunActionMessage(msgspec.Struct, frozen=True, tag="run_action"):
 Message = StartMessage | ActionFinished | RunActionMessage | WakeMessage
 
 
-class _Envelope(msgspec.Struct, frozen=True):
+class _Envelope(msgspec.Struct, frozen=True, gc=False):
     v: int
     m: Message
 

@@ -32,7 +32,7 @@ class BrokenAdhoc(InvalidInput):
     """An ad-hoc action whose own definition cannot be carried out; the task may handle it."""
 
 
-class Call(msgspec.Struct, frozen=True):
+class Call(msgspec.Struct, frozen=True, gc=False):
     """An action ready to be scheduled: as the task names it, and as it really runs."""
 
     info: ActionInfo

@@ -11,6 +11,7 @@ import heapq
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import msgspec
 from immutables import Map
 
 Versions = Map[str, int]
@@ -19,26 +20,15 @@ Layers = Map[int, "Context"]
 ROOT = 0
 
 
-class Context:
+class Context(msgspec.Struct, frozen=True, gc=False):
     """One layer. `own` is what it published, `touched` the variables that differ from every parent."""
 
-    __slots__ = ("own", "parents", "seq", "touched", "variables", "versions")
-
-    def __init__(
-        self,
-        seq: int,
-        parents: tuple[int, ...],
-        own: dict[str, Any],
-        touched: frozenset[str],
-        variables: Map[str, Any],
-        versions: Versions,
-    ):
-        self.seq = seq
-        self.parents = parents
-        self.own = own
-        self.touched = touched
-        self.variables = variables
-        self.versions = versions
+    seq: int
+    parents: tuple[int, ...]
+    own: dict[str, Any]
+    touched: frozenset[str]
+    variables: Map[str, Any]
+    versions: Versions
 
     def as_dict(self) -> dict[str, Any]:
         """Variables and `__versions`, as an inbound context is shown (spec 5.11)."""

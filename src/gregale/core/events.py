@@ -11,7 +11,7 @@ class Start(msgspec.Struct, frozen=True, tag=True):
     """Start a created execution: its first tasks come to be."""
 
 
-class ActionDone(msgspec.Struct, frozen=True, tag=True):
+class ActionDone(msgspec.Struct, frozen=True, gc=False, tag=True):
     """An action has ended. `error` is not null for a failure; `cancel` for a cancellation; `attempt` None when it came from outside."""
 
     action_id: str

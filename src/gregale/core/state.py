@@ -47,7 +47,7 @@ def may_become(old: State, new: State) -> bool:
     return old is new or new in TRANSITIONS[old]
 
 
-class Items(msgspec.Struct, frozen=True):
+class Items(msgspec.Struct, frozen=True, gc=False):
     """Progress of a with-items task. `only` are the indexes of a partial rerun; `next` counts those scheduled so far.
 
     `capacity` is how many more may be scheduled now, None without a limit; `done` counts accepted items.
@@ -66,7 +66,7 @@ class Items(msgspec.Struct, frozen=True):
         return self.count if self.only is None else len(self.only)
 
 
-class Task(msgspec.Struct, frozen=True):
+class Task(msgspec.Struct, frozen=True, gc=False):
     """A task execution.
 
     `run` grows with each start, `attempt` with each retry as well: timers and results carry the number they were made for.
@@ -107,7 +107,7 @@ class Task(msgspec.Struct, frozen=True):
     children: Map[int, str] = Map()
 
 
-class Child(msgspec.Struct, frozen=True):
+class Child(msgspec.Struct, frozen=True, gc=False):
     """What a task runs: an action execution, or the link to a sub-workflow execution (whose id it then has).
 
     `base` is the action and input that really run where `name` is an ad-hoc action. `output` is the result or error value.
@@ -135,7 +135,7 @@ class Child(msgspec.Struct, frozen=True):
     seq: int = 0
 
 
-class Arrival(msgspec.Struct, frozen=True):
+class Arrival(msgspec.Struct, frozen=True, gc=False):
     """An inbound task that chose a join: written once, so that a join of n tasks costs n rows and not n²."""
 
     join_id: str
@@ -146,7 +146,7 @@ class Arrival(msgspec.Struct, frozen=True):
     clause: str
 
 
-class Timer(msgspec.Struct, frozen=True):
+class Timer(msgspec.Struct, frozen=True, gc=False):
     """Something due later. `stamp` is the task's run (for a timeout) or attempt that it was made for."""
 
     execution_id: str
@@ -156,7 +156,7 @@ class Timer(msgspec.Struct, frozen=True):
     due: float
 
 
-class RunAction(msgspec.Struct, frozen=True):
+class RunAction(msgspec.Struct, frozen=True, gc=False):
     """Command: have an executor run an action."""
 
     action_id: str
@@ -172,13 +172,13 @@ class RunAction(msgspec.Struct, frozen=True):
     timeout: int | None = None
 
 
-class StartExecution(msgspec.Struct, frozen=True):
+class StartExecution(msgspec.Struct, frozen=True, gc=False):
     """Command: have the owner of a created execution start it."""
 
     execution_id: str
 
 
-class Execution(msgspec.Struct):
+class Execution(msgspec.Struct, gc=False):
     """One workflow execution with everything inside it. Changed only through `Work`, on a copy.
 
     `context` is the workflow's global context (vars, then global publishes). `spec_hash` names the stored body of `spec`.

@@ -25,7 +25,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 Command = RunAction | StartExecution
 
 
-class Transition(msgspec.Struct, frozen=True):
+class Transition(msgspec.Struct, frozen=True, gc=False):
     """A change of state, of a task or, without `task_id`, of the execution. `old` is None for what has just come to be.
 
     `first`: a task runs for the first time.

@@ -11,8 +11,10 @@ import sqlalchemy as sa
 from gregale import faults, metrics
 from gregale.bus import WakeMessage, encode
 from gregale.bus.messages import engine_queue
-from gregale.core import Work
+from gregale.core import Execution, Start, StartExecution, Work
 from gregale.core.partition import partition_of
+from gregale.core.work import Command
+from gregale.engine import trivial
 from gregale.engine.batch import Batch
 from gregale.engine.deciding import Decided
 from gregale.engine.inbox import Job
@@ -82,13 +84,9 @@ class Committer:
                 metrics.TRANSITIONS.labels("execution" if t.task_id is None else "task", t.new.value).inc()
             if log.isEnabledFor(logging.DEBUG):
                 _tell(work)
-        commands = [
-            message_of(w.execution.root_id, c)
-            for decision, _ in decided
-            for w in decision.works.values()
-            for c in w.commands
-        ]
-        await self._engine.publisher.send([*commands, *self._wakes(works)])
+        commands = [(w.execution, c) for decision, _ in decided for w in decision.works.values() for c in w.commands]
+        messages = [message_of(e.root_id, c) for e, c in commands if not self._is_for_here(e, c)]
+        await self._engine.publisher.send([*messages, *self._wakes(works)])
         faults.point("before_ack")
         for decision, jobs in decided:
             for job in jobs:
@@ -98,6 +96,16 @@ class Committer:
                     job.done.set_result(decision.peek(job.execution_id))
         for listener in self._engine.listeners:
             listener(works)
+
+    def _is_for_here(self, execution: Execution, command: Command) -> bool:
+        """Whether this engine goes on by itself: it starts sub-workflows of its own trees, and carries out trivial actions."""
+        if partition_of(execution.root_id) not in self._engine.owned:
+            return False
+        event = Start() if isinstance(command, StartExecution) else trivial.event(command, self._engine.at_once)
+        if event is None:
+            return False
+        self._engine.submit(Job(execution.root_id, command.execution_id, event))
+        return True
 
     def _without_losers(self, decided: Decided, losers: frozenset[str]) -> Decided:
         self._engine.swaps_lost += len(losers)

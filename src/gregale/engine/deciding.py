@@ -7,6 +7,7 @@ from typing import Any
 
 from gregale.core import ActionDone, ActionInfo, Decision, Missing, Settings, decide
 from gregale.engine.inbox import Job
+from gregale.engine.trivial import AtOnce, carry_out
 from gregale.engine.view import Cache, CachedView, answer
 from gregale.store import Database
 from gregale.store.ownership import change_number
@@ -27,6 +28,7 @@ class Decider:
         new_id: Callable[[], str],
         settings: Settings,
         refuse: Callable[[Job, Exception], None],
+        at_once: AtOnce,
     ):
         self._database = database
         self._cache = cache
@@ -34,6 +36,7 @@ class Decider:
         self._new_id = new_id
         self._settings = settings
         self._refuse = refuse
+        self._at_once = at_once
         self._fresh: set[str] = set()
 
     async def decide(self, groups: dict[str, list[Job]], registry: Callable[[str], ActionInfo | None]) -> Decided:
@@ -81,6 +84,11 @@ class Decider:
                     refused.append((job, e))
                     break
             if failed is None:
+                try:
+                    carry_out(decision, self._at_once)
+                except Missing as e:
+                    questions.append(e.question)
+                    return None
                 for job, error in refused:
                     self._refuse(job, error)
                 return decision, jobs

@@ -37,6 +37,7 @@ from gregale.engine.publishing import Publisher
 from gregale.engine.settings import EngineSettings
 from gregale.engine.sweep import Sweeper
 from gregale.engine.timers import Timers
+from gregale.engine.trivial import AtOnce
 from gregale.engine.view import Cache, answer
 from gregale.store import Database, Unavailable, definitions, removal, security
 from gregale.store.ownership import Viewer
@@ -50,7 +51,8 @@ _ANSWER_WITHIN = 30.0
 
 
 class Engine:
-    """`clock` gives seconds since the epoch, `new_id` fresh ids, `registry` what is known of an action by name."""
+    """`clock` gives seconds since the epoch, `new_id` fresh ids, `registry` what is known of an action by name, `at_once` the outcome
+    of trivial ones."""
 
     def __init__(
         self,
@@ -60,6 +62,7 @@ class Engine:
         clock: Callable[[], float],
         new_id: Callable[[], str],
         settings: EngineSettings | None = None,
+        at_once: AtOnce | None = None,
     ):
         self.database = database
         self.bus = bus
@@ -78,7 +81,8 @@ class Engine:
         self.registry = registry
         self.inbox = Inbox()
         self._committer = Committer(self)
-        self._decider = Decider(database, self.cache, clock, new_id, self.settings.core, self._refuse)
+        self.at_once = at_once if self.settings.inline and at_once is not None else _never
+        self._decider = Decider(database, self.cache, clock, new_id, self.settings.core, self._refuse, self.at_once)
         self.busy: set[str] = set()
         self.owned: set[int] = set()
         self.intake = Intake(self)
@@ -253,7 +257,8 @@ class Engine:
             self.busy.update(groups)
             metrics.WAITING.set(len(self.inbox))
             for root_id, jobs in groups.items():
-                if partition_of(root_id) not in self.owned or any(job.fresh for job in jobs):
+                owned = partition_of(root_id) in self.owned
+                if any(job.fresh or (not owned and job.create is None) for job in jobs):
                     self.cache.forget_tree(root_id)  # others may have changed it since
             try:
                 decided = await self._decider.decide(groups, self.registry)
@@ -313,6 +318,11 @@ class Engine:
             else:
                 again.append(job)
         self.inbox.put_back(again)
+
+
+def _never(name: str, given: dict[str, Any], action_id: str) -> None:
+    """Every action is for executors."""
+    del name, given, action_id
 
 
 async def _as_kept(credentials: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from gregale.actions import ActionContext, ActionError, Registry, Result, UnknownAction, dynamic
-from gregale.actions.contract import Action, arguments
+from gregale.actions.contract import Action, arguments, raised, returned
 from gregale.core import NotFound
 from gregale.store import Database, security, sources
 
@@ -66,8 +66,8 @@ async def run(
             raise
         return Result(cancel=True)
     except Exception as e:
-        return Result(error=_raised(name, context, e))
-    result = value if isinstance(value, Result) else _storable(name, context, value)
+        return raised(name, context.action_execution_id, e)
+    result = returned(name, context.action_execution_id, value)
     ended = action.info.is_sync or result.error is not None or result.cancel
     return result if ended else None
 
@@ -79,17 +79,3 @@ async def _call(action: Action, given: dict[str, Any], context: ActionContext) -
         call = partial(action.run, *positional, **values)
         return await asyncio.get_running_loop().run_in_executor(_threads, call)
     return await action.run(*positional, **values)
-
-
-def _raised(name: str, context: ActionContext, error: Exception) -> str:
-    text = str(error) or type(error).__name__
-    return f"The action raised an exception [action={name}, action_ex_id={context.action_execution_id}, msg='{text}']"
-
-
-def _storable(name: str, context: ActionContext, value: Any) -> Result:
-    """A value that cannot be sent is an error of the action, not of its messenger."""
-    try:
-        msgspec.json.encode(value)
-    except (TypeError, ValueError, RecursionError, msgspec.MsgspecError) as e:
-        return Result(error=_raised(name, context, ValueError(f"the result cannot be stored as JSON: {e}")))
-    return Result(data=value)

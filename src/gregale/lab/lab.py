@@ -23,13 +23,14 @@ _SERVERS: dict[str, type[DatabaseServer]] = {"postgresql": PostgreSQL, "mariadb"
 
 QUICK = {
     "cluster.lost_after": 5,
+    "engine.inline": False,
     "engine.sweep_every": 1,
     "engine.stale_after": 3,
     "engine.heartbeat_timeout": 10,
     "executor.heartbeat_every": 1,
     "actions.command.max_output_bytes": 100_000_000,
 }
-"""Settings that notice sooner than the defaults do, for drills of seconds."""
+"""Settings that notice sooner than the defaults do, for drills of seconds; and every action goes through an executor."""
 
 
 class Lab(AbstractContextManager["Lab"]):

@@ -207,6 +207,8 @@ _CONNECTED: dict[str, dict[str, Any]] = {
         "init_command": f"SET SESSION innodb_lock_wait_timeout={_HUNG}, idle_transaction_timeout={_HUNG}",
     },
 }
+_BY_KEY = " -c enable_hashjoin=off -c enable_mergejoin=off -c enable_seqscan=off -c jit=off"
+"""PostgreSQL cannot know how few rows a statement brings along, and would read whole tables to find theirs. Writes go by keys."""
 
 
 def _server(url: str, isolation: Literal["READ COMMITTED", "REPEATABLE READ", "AUTOCOMMIT"]) -> Engine:
@@ -215,9 +217,10 @@ def _server(url: str, isolation: Literal["READ COMMITTED", "REPEATABLE READ", "A
         kind = "mysql" if named.get_backend_name() in ("mysql", "mariadb") else named.get_backend_name()
         if kind not in ("postgresql", "mysql"):
             raise StoreError(f"Gregale keeps its state on SQLite, PostgreSQL or MariaDB, not on {kind}")
-        return sa.create_engine(
-            named, pool_size=8, max_overflow=8, isolation_level=isolation, connect_args=_CONNECTED[kind]
-        )
+        given = dict(_CONNECTED[kind])
+        if kind == "postgresql" and isolation == "READ COMMITTED":
+            given["options"] += _BY_KEY
+        return sa.create_engine(named, pool_size=8, max_overflow=8, isolation_level=isolation, connect_args=given)
     except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ModuleNotFoundError) as e:
         raise StoreError(f"The database {url.partition('@')[2] or url} cannot be used: {e}") from None
 

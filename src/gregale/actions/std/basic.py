@@ -9,7 +9,7 @@ from typing import Any
 from gregale.actions.contract import ActionError, Result, action
 
 
-@action("std.noop", idempotent=True)
+@action("std.noop", idempotent=True, trivial=True)
 async def noop() -> None:
     """Does nothing."""
 
@@ -19,14 +19,14 @@ async def async_noop() -> None:
     """Never ends by itself: somebody completes it through the API."""
 
 
-@action("std.echo", idempotent=True)
+@action("std.echo", idempotent=True, trivial=True)
 async def echo(output: Any, delay: Any = 0) -> Any:
     """Gives back `output`, after `delay` seconds."""
     await _pause(delay)
     return output
 
 
-@action("std.fail", idempotent=True)
+@action("std.fail", idempotent=True, trivial=True)
 async def fail(error_data: Any = None) -> Any:
     """Fails, with `error_data` as the error."""
     if error_data:
@@ -47,7 +47,8 @@ async def test_dict(size: int = 0, key_prefix: str = "", val: Any = "") -> dict[
 
 
 async def _pause(seconds: Any) -> None:
-    await asyncio.sleep(pause_seconds(seconds))
+    if wanted := pause_seconds(seconds):
+        await asyncio.sleep(wanted)
 
 
 def pause_seconds(seconds: Any) -> float:
