@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check format bench clean help
+.PHONY: demo test check format bench bench-check clean help
 
 help:  ## What there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -38,6 +38,10 @@ bench: $(READY)  ## Measure expressions, core and reading over the API
 	$(BIN)/python -m gregale.bench expressions
 	$(BIN)/python -m gregale.bench core
 	$(BIN)/python -m gregale.bench api
+
+bench-check: $(READY)  ## Count the instructions of fixed runs, and fail where a part takes 15 % more than it did
+	@sh scripts/servers.sh
+	$(BIN)/python -m gregale.bench check
 
 clean:  ## Remove what the other verbs made
 	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis

@@ -16,4 +16,4 @@ if ! "$PYTHON" -m venv "$VENV" 2>/dev/null; then
     fi
 fi
 echo "Setting up $VENV …"
-"$VENV/bin/python" -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,javascript,mistral,keystone,oidc,postgresql,mariadb,rabbitmq,tracing]'
+"$VENV/bin/python" -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,javascript,mistral,keystone,oidc,postgresql,mariadb,rabbitmq,tracing,bench,rally]'

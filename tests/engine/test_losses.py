@@ -14,6 +14,7 @@ from gregale.actions import action
 from gregale.actions.contract import from_function
 from gregale.bus import BusUnavailable
 from gregale.bus.messages import INLINE
+from gregale.engine import EngineSettings
 from gregale.executor import ExecutorSettings
 from gregale.service import Service, ServiceSettings
 from gregale.store import Database, OutcomeUnknown, StoreError, Unavailable, dead_letters, results
@@ -89,7 +90,7 @@ async def test_results_that_the_broker_does_not_take_wait_in_the_database(any_da
 
 
 async def test_messages_that_the_broker_does_not_take_go_out_when_it_is_back(any_database: str) -> None:
-    async with Service(ServiceSettings(database=any_database)) as service:
+    async with Service(ServiceSettings(database=any_database, engine=EngineSettings(inline=False))) as service:
         original, tries = service.bus.publish, 0
 
         async def away(queue: str, bodies: Any) -> None:

@@ -28,16 +28,16 @@ def _done(command: RunAction) -> ActionDone:
     return ActionDone(command.action_id, None, attempt=command.attempt)
 
 
-def _spec(reference: Reference) -> WorkflowSpec:
+def spec(reference: Reference) -> WorkflowSpec:
     # many variables from the start, so that copying them would show
     seeds = {**reference.body.get("vars", {}), **{f"base{i}": i for i in range(20)}}
     return workflow_from_body("bench", {**reference.body, "vars": seeds})
 
 
-def once(spec: WorkflowSpec, reference: Reference, registry: Registry) -> tuple[float, int]:
+def once(body: WorkflowSpec, reference: Reference, registry: Registry) -> tuple[float, int]:
     """Seconds, and bytes of stored contexts, of one execution."""
     world = World(registry.info, _done)
-    world.define(Definition("d", "bench", "", spec, "h"))
+    world.define(Definition("d", "bench", "", body, "h"))
     gc.collect()
     gc.disable()
     start = time.perf_counter()
@@ -60,9 +60,9 @@ def measure(sizes: tuple[int, ...] = SIZES, progress: bool = True) -> list[dict[
     result = []
     for name, n in track(plan, "core", disable=not progress, console=Console(stderr=True)):
         reference = about(name, n)
-        spec = _spec(reference)
+        definition = spec(reference)
         repeats = max(2, min(30, 20_000 // n))
-        runs = [once(spec, reference, registry) for _ in range(repeats)]
+        runs = [once(definition, reference, registry) for _ in range(repeats)]
         (seconds, stored), units = min(runs), reference.units
         result.append(
             {

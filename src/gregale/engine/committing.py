@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from gregale import faults, metrics
 from gregale.bus import WakeMessage, encode
 from gregale.bus.messages import engine_queue
-from gregale.core import Execution, Start, StartExecution, Work
+from gregale.core import Execution, Start, StartExecution, State, Work
 from gregale.core.partition import partition_of
 from gregale.core.work import Command
 from gregale.engine import trivial
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from gregale.engine.engine import Engine
 
 log = logging.getLogger("gregale.engine")
+
+_OUTCOMES = {State.SUCCESS: "success", State.ERROR: "error", State.CANCELLED: "cancelled"}
 
 
 class Committer:
@@ -82,6 +84,9 @@ class Committer:
             self._remember(work)
             for t in work.transitions:
                 metrics.TRANSITIONS.labels("execution" if t.task_id is None else "task", t.new.value).inc()
+            for child in work.children.values():
+                if child.state.completed and child.kind == "ACTION" and child.id not in work.original.children:
+                    metrics.ACTIONS.labels(_OUTCOMES[child.state]).inc()
             if log.isEnabledFor(logging.DEBUG):
                 _tell(work)
         commands = [(w.execution, c) for decision, _ in decided for w in decision.works.values() for c in w.commands]

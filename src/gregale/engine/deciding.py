@@ -7,7 +7,7 @@ from typing import Any
 
 from gregale.core import ActionDone, ActionInfo, Decision, Missing, Settings, decide
 from gregale.engine.inbox import Job
-from gregale.engine.trivial import AtOnce, carry_out
+from gregale.engine.trivial import AtOnce, carry_out, never
 from gregale.engine.view import Cache, CachedView, answer
 from gregale.store import Database
 from gregale.store.ownership import change_number
@@ -69,6 +69,7 @@ class Decider:
     ) -> tuple[Decision, list[Job]] | None:
         """Decide the jobs of one tree. None when something must be loaded first."""
         refused: list[tuple[Job, Exception]] = []
+        at_once = self._at_once
         while True:
             decision = Decision(view, self._clock(), self._new_id, self._settings)
             failed = None
@@ -85,10 +86,13 @@ class Decider:
                     break
             if failed is None:
                 try:
-                    carry_out(decision, self._at_once)
+                    carry_out(decision, at_once)
                 except Missing as e:
                     questions.append(e.question)
                     return None
+                except Exception:  # as an event of its own it will show whose fault it is
+                    at_once = never
+                    continue
                 for job, error in refused:
                     self._refuse(job, error)
                 return decision, jobs

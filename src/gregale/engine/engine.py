@@ -37,7 +37,7 @@ from gregale.engine.publishing import Publisher
 from gregale.engine.settings import EngineSettings
 from gregale.engine.sweep import Sweeper
 from gregale.engine.timers import Timers
-from gregale.engine.trivial import AtOnce
+from gregale.engine.trivial import AtOnce, never
 from gregale.engine.view import Cache, answer
 from gregale.store import Database, Unavailable, definitions, removal, security
 from gregale.store.ownership import Viewer
@@ -81,7 +81,7 @@ class Engine:
         self.registry = registry
         self.inbox = Inbox()
         self._committer = Committer(self)
-        self.at_once = at_once if self.settings.inline and at_once is not None else _never
+        self.at_once = at_once if self.settings.inline and at_once is not None else never
         self._decider = Decider(database, self.cache, clock, new_id, self.settings.core, self._refuse, self.at_once)
         self.busy: set[str] = set()
         self.owned: set[int] = set()
@@ -318,11 +318,6 @@ class Engine:
             else:
                 again.append(job)
         self.inbox.put_back(again)
-
-
-def _never(name: str, given: dict[str, Any], action_id: str) -> None:
-    """Every action is for executors."""
-    del name, given, action_id
 
 
 async def _as_kept(credentials: dict[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,12 @@ from gregale.core import ActionDone, Decision, RunAction, decide
 AtOnce = Callable[[str, dict[str, Any], str], Result | None]
 """The outcome of an action by name, input and id; None where it is for executors."""
 
+
+def never(name: str, given: dict[str, Any], action_id: str) -> None:
+    """Every action is for executors."""
+    del name, given, action_id
+
+
 _MOST = 64
 """Actions of one tree in one decision, so that a long chain of them does not hold up the others."""
 
