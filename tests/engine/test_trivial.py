@@ -35,7 +35,9 @@ CHAIN = "".join(
 
 
 async def test_a_chain_of_trivial_actions_needs_no_message() -> None:
-    found, sent = await run(f"wf:\n  vars: {{n: 0}}\n  output: {{n: <% $.n %>}}\n  tasks:\n{CHAIN}    t200: {{action: std.noop}}\n")
+    found, sent = await run(
+        f"wf:\n  vars: {{n: 0}}\n  output: {{n: <% $.n %>}}\n  tasks:\n{CHAIN}    t200: {{action: std.noop}}\n"
+    )
     assert (found.state, found.output) == ("SUCCESS", {"n": 200})
     assert {c.state for c in found.children.values()} == {"SUCCESS"}
     assert len(found.children) == 201

@@ -18,7 +18,7 @@ from gregale.api.problems import Forbidden, InMaintenance, TooLarge
 from gregale.api.settings import ApiSettings
 from gregale.core import InvalidInput
 from gregale.engine import Engine
-from gregale.store import Database, maintenance
+from gregale.store import Database
 from gregale.store.ownership import Owner, Viewer
 
 T = TypeVar("T")
@@ -84,6 +84,10 @@ class Call:
         """Raises Unavailable."""
         return await self.database.reading(run, *given, **named)
 
+    async def glance(self, run: Callable[Concatenate[Any, P], T], *given: P.args, **named: P.kwargs) -> T:
+        """What one statement reads. Raises Unavailable."""
+        return await self.database.glancing(run, *given, **named)
+
     async def write(self, run: Callable[Concatenate[Any, P], T], *given: P.args, **named: P.kwargs) -> T:
         """A change that is made once. Raises Unavailable; OutcomeUnknown when it may have been made."""
         return await self.database.writing_once(run, *given, **named)
@@ -102,7 +106,7 @@ class Call:
 
     async def require_unlocked(self, *also: str) -> None:
         """Raises InMaintenance unless the cluster takes changes, or its status is one of `also`."""
-        status = await self.read(maintenance.status)
+        status = await self.engine.maintenance.recent()
         if status != "RUNNING" and status not in also:
             raise InMaintenance(
                 f"The maintenance status of the cluster is {status}: changes are refused until it is RUNNING"

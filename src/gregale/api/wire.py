@@ -55,7 +55,7 @@ def fields_of(call: Call) -> list[str]:
 async def record(call: Call, resource: Resource, key: str, *where: Any) -> dict[str, Any]:
     """One record with the attributes asked for. Raises NotFound, InvalidInput."""
     names = resource.wanted(fields_of(call), [a.name for a in resource.attributes])
-    return resource.record(await call.read(search.one, resource, key, names, *where), names)
+    return resource.record(await call.glance(search.one, resource, key, names, *where), names)
 
 
 def wanted_page(call: Call, resource: Resource) -> Page:
@@ -107,7 +107,8 @@ async def listing(
     fields = fields_of(call)
     names = (*resource.wanted(fields, (*resource.listed(), *more)), *always)
     limits = msgspec.structs.replace(asked, filters=(*within, *asked.filters))
-    rows = await call.read(page, resource, limits, names, *where)
+    read = call.glance if limits.marker is None else call.read
+    rows = await read(page, resource, limits, names, *where)
     items = [resource.record(row, names) for row in rows]
     if finish is not None:
         items = [finish(row, item) for row, item in zip(rows, items, strict=True)]

@@ -39,8 +39,7 @@ from gregale.engine.sweep import Sweeper
 from gregale.engine.timers import Timers
 from gregale.engine.trivial import AtOnce, never
 from gregale.engine.view import Cache, answer
-from gregale.store import Database, Unavailable, definitions, removal, security
-from gregale.store.ownership import Viewer
+from gregale.store import Database, Unavailable, removal, security
 
 log = logging.getLogger("gregale.engine")
 
@@ -195,10 +194,6 @@ class Engine:
 
         `credentials`: what its actions may present to other services. Raises Rejected, ExpressionError.
         """
-        viewer = Viewer(project_id, admin)
-        definition = await self.database.reading(definitions.definition, identifier, namespace, viewer)
-        if definition is None:
-            raise NotFound(f"Workflow not found [workflow_identifier={identifier}, namespace={namespace}]")
         new_id = execution_id or self.new_id()
         if execution_id is None:
             self.cache.executions[new_id] = None  # nobody else can know an id that was made just now
@@ -207,12 +202,17 @@ class Engine:
         done: asyncio.Future[Execution] = asyncio.get_running_loop().create_future()
 
         def make(decision: Decision) -> Work:
+            definition = decision.view.workflow(identifier, namespace, project_id, admin)
+            if definition is None:
+                raise NotFound(f"Workflow not found [workflow_identifier={identifier}, namespace={namespace}]")
             return create_execution(decision, definition, new_id, given, params, description, project_id)
 
         self.submit(Job(new_id, new_id, None, create=make, done=done))
         try:
             made = await self._outcome(done)
         except Exception:
+            if not self.cache.executions.get(new_id):
+                self.cache.executions.pop(new_id, None)
             if credentials:
                 await self.database.writing(security.drop_unused, new_id)
             raise

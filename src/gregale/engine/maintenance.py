@@ -18,11 +18,14 @@ if TYPE_CHECKING:
 log = logging.getLogger("gregale.engine.maintenance")
 
 _STEP = 200
+_RECENT = 0.1
+"""Seconds; what is started in them while another process switches is paused with the rest."""
 
 
 class Maintenance:
     def __init__(self, engine: Engine):
         self._engine = engine
+        self._known: tuple[float, str] | None = None
 
     async def run(self) -> None:
         while True:
@@ -38,7 +41,9 @@ class Maintenance:
     async def set(self, status: str) -> str:
         """Ask for PAUSED or RUNNING; gives the status that follows."""
         new, old = ("PAUSING", ("RUNNING",)) if status == "PAUSED" else ("RUNNING", ("PAUSING", "PAUSED"))
-        if await self._engine.database.writing(maintenance.switch, new, old):
+        switched = await self._engine.database.writing(maintenance.switch, new, old)
+        self._known = None
+        if switched:
             asked = new
             await self.once()
             return asked
@@ -52,6 +57,13 @@ class Maintenance:
             await database.writing(maintenance.switch, "PAUSED", ("PAUSING",))
             return "PAUSED"
         return found
+
+    async def recent(self) -> str:
+        """The status as it was at most a tenth of a second ago."""
+        now = asyncio.get_running_loop().time()
+        if self._known is None or now - self._known[0] > _RECENT:
+            self._known = (now, await self._engine.database.glancing(maintenance.status))
+        return self._known[1]
 
     async def once(self) -> None:
         database = self._engine.database

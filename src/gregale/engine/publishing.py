@@ -35,15 +35,17 @@ class Publisher:
         by_queue: dict[str, list[bytes]] = {}
         for queue, body in messages:
             by_queue.setdefault(queue, []).append(body)
-        for queue, bodies in by_queue.items():
-            if queue in self._waiting:
-                self._wait(queue, bodies)
-                continue
-            try:
-                await self._bus.publish(queue, bodies)
-            except BusUnavailable as e:
-                log.warning("%d messages wait for the broker: %s", len(bodies), e)
-                self._wait(queue, bodies)
+        await asyncio.gather(*(self._send(queue, bodies) for queue, bodies in by_queue.items()))
+
+    async def _send(self, queue: str, bodies: list[bytes]) -> None:
+        if queue in self._waiting:
+            self._wait(queue, bodies)
+            return
+        try:
+            await self._bus.publish(queue, bodies)
+        except BusUnavailable as e:
+            log.warning("%d messages wait for the broker: %s", len(bodies), e)
+            self._wait(queue, bodies)
 
     def _wait(self, queue: str, bodies: list[bytes]) -> None:
         self._waiting.setdefault(queue, deque(maxlen=_KEPT)).extend(bodies)

@@ -23,6 +23,7 @@ from gregale.store.removal import subtree_ids
 from gregale.store.schema import executions, tasks
 
 _ABSENT = object()
+_MOST_ANSWERS = 10_000
 
 
 class Cache:
@@ -60,8 +61,8 @@ class Cache:
             self.forget_tree(root_id)
 
     def seen(self, change_number: int) -> None:
-        """Forget definitions when they have changed."""
-        if change_number != self.change_number:
+        """Forget definitions when they have changed, and when too many were asked for."""
+        if change_number != self.change_number or len(self.answers) > _MOST_ANSWERS:
             self.change_number = change_number
             self.answers.clear()
 
@@ -82,8 +83,8 @@ class CachedView:
             raise Missing("execution", execution_id)
         return found  # type: ignore[return-value]
 
-    def workflow(self, name: str, namespace: str, project_id: str) -> Definition | None:
-        found: Definition | None = self._answer("workflow", name, namespace, project_id)
+    def workflow(self, name: str, namespace: str, project_id: str, admin: bool = False) -> Definition | None:
+        found: Definition | None = self._answer("workflow", name, namespace, project_id, admin)
         return found
 
     def action(self, name: str, namespace: str, project_id: str) -> ActionInfo | None:
@@ -133,7 +134,7 @@ def answer(connection: Connection, questions: list[tuple[Any, ...]], deep_merge:
     for question in questions:
         kind, *rest = question
         if kind == "workflow":
-            result[question] = definitions.definition(connection, rest[0], rest[1], Viewer(rest[2]))
+            result[question] = definitions.definition(connection, rest[0], rest[1], Viewer(rest[2], rest[3]))
         elif kind == "adhoc":
             result[question] = _action_spec(connection, *rest)
         elif kind == "dynamic":

@@ -100,7 +100,9 @@ class Lab(AbstractContextManager["Lab"]):
         options += ["--log-format", "json"]
         for key, value in self.settings.items():
             options += ["--set", f"{key}={value}"]
-        made = Component(kind, name, self.folder, options, {"GREGALE_FAULTS": str(self.faults_file), **environment})
+        if self._links is not None:
+            environment = {"GREGALE_FAULTS": str(self.faults_file), **environment}
+        made = Component(kind, name, self.folder, options, environment)
         made.links = links
         self.components.append(made)
         return made

@@ -85,8 +85,8 @@ class World:
     def execution(self, execution_id: str) -> Execution | None:
         return self.executions_by_id.get(execution_id)
 
-    def workflow(self, name: str, namespace: str, project_id: str) -> Definition | None:
-        del project_id
+    def workflow(self, name: str, namespace: str, project_id: str, admin: bool = False) -> Definition | None:
+        del project_id, admin
         return self._workflows.get((name, namespace))
 
     def action(self, name: str, namespace: str, project_id: str) -> ActionInfo | None:

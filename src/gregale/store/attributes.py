@@ -58,6 +58,10 @@ class Attribute(msgspec.Struct, frozen=True):
         return shown_time(value) if self.kind == "time" else bool(value) if self.kind == "flag" else rows.decode(value)
 
 
+_MOST_SELECTS = 200
+"""Kept for each resource: who asks chooses the fields."""
+
+
 class Resource(msgspec.Struct, frozen=True):
     """A collection: `name` in paths and lists, `title` in errors; `source` is what its columns are selected from; `extra` columns
     are selected whatever is shown."""
@@ -70,6 +74,7 @@ class Resource(msgspec.Struct, frozen=True):
     where: tuple[Any, ...] = ()
     extra: tuple[Any, ...] = ()
     sort: str = "created_at"
+    _selects: dict[tuple[str, ...], sa.Select[Any]] = {}
 
     def attribute(self, name: str) -> Attribute | None:
         return next((a for a in self.attributes if a.name == name), None)
@@ -90,14 +95,19 @@ class Resource(msgspec.Struct, frozen=True):
             tuple(a.name for a in self.attributes if a.name == "id" or a.name in fields) if fields else tuple(default)
         )
 
-    def select(self, names: Iterable[str]) -> sa.Select[Any]:
+    def select(self, names: Sequence[str]) -> sa.Select[Any]:
         """The columns that these attributes need, and no other."""
-        columns: dict[str, Any] = {c.name: c for c in self.extra}
-        for name in ("id", *names):
-            attribute = self.attribute(name)
-            assert attribute is not None
-            columns.update({c.name: c for c in attribute.columns()})
-        return sa.select(*columns.values()).select_from(self.source).where(*self.where)
+        made = self._selects.get(key := tuple(names))
+        if made is None:
+            columns: dict[str, Any] = {c.name: c for c in self.extra}
+            for name in ("id", *names):
+                attribute = self.attribute(name)
+                assert attribute is not None
+                columns.update({c.name: c for c in attribute.columns()})
+            made = sa.select(*columns.values()).select_from(self.source).where(*self.where)
+            if len(self._selects) < _MOST_SELECTS:
+                self._selects[key] = made
+        return made
 
     def record(self, row: Any, names: Iterable[str]) -> dict[str, Any]:
         chosen = set(names)

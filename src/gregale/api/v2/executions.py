@@ -114,12 +114,12 @@ class ChangeBody(msgspec.Struct, forbid_unknown_fields=True):
     updated_at: Any = None
 
 
-async def _decided(call: Call, execution: Execution) -> dict[str, Any]:
+def _decided(execution: Execution) -> dict[str, Any]:
     """The record of an execution as a decision has just left it; by the time of a reading it may have gone on."""
     row = rows.execution_row(execution)
     shown = {a.name: row[a.column.name] for a in EXECUTION.attributes if isinstance(a.column, sa.Column)}
     root = None if execution.root_id == execution.id else execution.root_id
-    body = await call.read(search.spec_body, execution.spec_hash)
+    body = rows.encode(execution.spec.body)
     more = {"root_execution_id": root, "context": row["context"], "spec_hash": execution.spec_hash, "body": body}
     return EXECUTION.record(SimpleNamespace(**shown, **more), [a.name for a in EXECUTION.attributes])
 
@@ -165,7 +165,7 @@ async def start(call: Call) -> dict[str, Any]:
         call.credentials(),
         call.who.admin,
     )
-    return await _decided(call, made)
+    return _decided(made)
 
 
 @api("GET", "/v2/executions/{id}", rule="executions:get", query=("fields",), reply=EXECUTION)
@@ -251,7 +251,7 @@ async def update(call: Call) -> dict[str, Any]:
     if body.description is not None:
         await call.write(search.describe, execution_id, body.description)
     if body.state is not None:
-        return await _decided(call, await call.engine.apply(execution_id, _event(body.state, body.state_info, env)))
+        return _decided(await call.engine.apply(execution_id, _event(body.state, body.state_info, env)))
     return await record(call, EXECUTION, execution_id)
 
 
