@@ -263,7 +263,8 @@ async def test_a_list_is_one_query_however_long_it_is(api: Api, monkeypatch: pyt
         if statement.lstrip().upper().startswith("SELECT"):
             seen.append(statement)
 
-    sa.event.listen(api.service.database.snapshots, "before_cursor_execute", saw)
+    database = api.service.database
+    sa.event.listen(database.glances or database.snapshots, "before_cursor_execute", saw)
     for collection in ("executions", "tasks", "action_executions", "workflows"):
         seen.clear()
         await api("GET", f"/v2/{collection}", 200)

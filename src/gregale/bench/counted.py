@@ -16,6 +16,7 @@ from gregale.core import ActionDone, Decision, Definition, Work
 from gregale.lab.simulation.run import simulate
 from gregale.rehearsal.world import World
 from gregale.store import Database, commit, load, upgrade
+from gregale.store.definitions import spec_hash
 
 _TASKS = 60
 
@@ -47,7 +48,8 @@ class _Recorded(World):
 
 def _batches(reference: Reference, registry: Registry) -> list[list[Work]]:
     world = _Recorded(registry)
-    world.define(Definition("d", "bench", "", spec(reference), "h"))
+    body = spec(reference)
+    world.define(Definition("d", "bench", "", body, spec_hash(body.body)))
     world.create("bench", reference.input)
     world.run()
     return world.decided

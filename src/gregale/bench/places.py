@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 from abc import abstractmethod
@@ -61,7 +62,7 @@ class OneProcess(Place):
         self._folder = Path(tempfile.mkdtemp(prefix="gregale-bench-"))
         options = ["--database", f"sqlite:///{self._folder / 'bench.sqlite'}", "--log-level", "warning"]
         for key, value in self._settings.items():
-            options += ["--set", f"{key}={value}"]
+            options += ["--set", f"{key}={json.dumps(value) if isinstance(value, bool) else value}"]
         self._process = Component("serve", "serve", self._folder, options, {})
         try:
             self._process.wait_ready()
@@ -110,6 +111,10 @@ class Cluster(Place):
     def processes(self) -> dict[str, int]:
         components = {c.name: c.process.pid for c in self._lab.find()}
         return {**components, "database": self._lab.database.pid, "broker": self._lab.broker.pid}
+
+    def kill(self, name: str) -> None:
+        """As if the power were cut off. Raises LabError."""
+        self._lab.one(name).kill()
 
     def _free(self) -> None:
         for share in self._shares.values():

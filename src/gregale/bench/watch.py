@@ -12,6 +12,9 @@ _SOONEST = 0.001
 _PART = 0.05
 """It is asked again after this part of what executions take on average: their ends are known as precisely, and asking costs little."""
 
+_QUIET = 0.7
+"""Nor is it asked before this part of the average has passed: on few cores the questions would slow down what they ask about."""
+
 
 class Watch:
     """`async with Watch(target, workflow) as watch:`; seconds of patience for each execution."""
@@ -48,6 +51,7 @@ class Watch:
             if not self._waiting:
                 self._some.clear()
                 await self._some.wait()
+                await asyncio.sleep(self._average * _QUIET)
             before = set(self._waiting)
             try:
                 running = await self._target.running(self._name)
@@ -61,8 +65,9 @@ class Watch:
                 future.set_result(now)
             late = {k for k in before & running if now - self._waiting[k][0] > self._patience}
             self._fail(late, TargetError(f"not ended after {self._patience:.0f} s: {', '.join(sorted(late)[:3])}"))
-            oldest = max((now - began for began, _ in self._waiting.values()), default=0.0)
-            await asyncio.sleep(max(_SOONEST, (self._average or oldest) * _PART))
+            oldest = min((began for began, _ in self._waiting.values()), default=now)
+            pause = max(_SOONEST, (self._average or now - oldest) * _PART)
+            await asyncio.sleep(max(pause, oldest + self._average * _QUIET - now))
 
     def _fail(self, keys: set[str], error: TargetError) -> None:
         for key in keys:

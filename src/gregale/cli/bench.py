@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -133,6 +134,7 @@ def run(
     place = _place(url, db, dict(chosen), shares)
     about: dict[str, Any] = {"server": url or ("one process, sqlite" if db == "sqlite" else f"{db}, {broker}")}
     about |= {"action": action, **chosen, **{f"share of {kind}": part for kind, part in shares.items()}}
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started is ended in the way out
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     try:
         with Progress(*columns, console=Console(stderr=True), transient=True) as progress, place:

@@ -89,16 +89,18 @@ class Committer:
                     metrics.ACTIONS.labels(_OUTCOMES[child.state]).inc()
             if log.isEnabledFor(logging.DEBUG):
                 _tell(work)
+        for decision, jobs in decided:
+            for job in jobs:
+                if job.done is not None and not job.done.done():
+                    job.done.set_result(decision.peek(job.execution_id))
         commands = [(w.execution, c) for decision, _ in decided for w in decision.works.values() for c in w.commands]
         messages = [message_of(e.root_id, c) for e, c in commands if not self._is_for_here(e, c)]
         await self._engine.publisher.send([*messages, *self._wakes(works)])
         faults.point("before_ack")
-        for decision, jobs in decided:
+        for _, jobs in decided:
             for job in jobs:
                 if job.delivery is not None:
                     job.delivery.ack()
-                if job.done is not None and not job.done.done():
-                    job.done.set_result(decision.peek(job.execution_id))
         for listener in self._engine.listeners:
             listener(works)
 

@@ -55,6 +55,7 @@ class Maintenance:
         found = await database.reading(maintenance.status)
         if found == "PAUSING" and not await database.reading(maintenance.busy):
             await database.writing(maintenance.switch, "PAUSED", ("PAUSING",))
+            self._known = None
             return "PAUSED"
         return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from functools import cache, lru_cache
 from typing import Any
@@ -85,9 +86,14 @@ class _Lazy(utils.MappingType):  # type: ignore[misc]
         return hash(tuple(self._scope))
 
 
+_parsing = threading.Lock()
+"""The library's parser keeps its stack in an object that all share."""
+
+
 @lru_cache(maxsize=20_000)
 def _parsed(text: str, generation: int) -> Any:
-    return _engine(generation)(text)
+    with _parsing:
+        return _engine(generation)(text)
 
 
 @cache

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from gregale.lab.components import Component, Kind
 from gregale.lab.proxy import Links, Proxy
-from gregale.lab.servers import DatabaseServer, LabError, MariaDB, PostgreSQL, RabbitMQ, Server
+from gregale.lab.servers import DatabaseServer, LabError, MariaDB, PostgreSQL, RabbitMQ
 from gregale.store import Database, upgrade
 
 DatabaseKind = Literal["postgresql", "mariadb"]
@@ -60,7 +60,7 @@ class Lab(AbstractContextManager["Lab"]):
     def __enter__(self) -> Lab:
         try:
             with ThreadPoolExecutor(2) as pool:
-                list(pool.map(Server.start, (self.database, self.broker)))
+                list(pool.map(lambda server: server.start(), (self.database, self.broker)))
             self.url = self.database.create_database()
             made = Database(self.url)
             upgrade(made)
@@ -99,7 +99,7 @@ class Lab(AbstractContextManager["Lab"]):
         options = ["--database", database, "--broker", broker, "--allow-command", "--log-level", "info"]
         options += ["--log-format", "json"]
         for key, value in self.settings.items():
-            options += ["--set", f"{key}={value}"]
+            options += ["--set", f"{key}={json.dumps(value) if isinstance(value, bool) else value}"]
         if self._links is not None:
             environment = {"GREGALE_FAULTS": str(self.faults_file), **environment}
         made = Component(kind, name, self.folder, options, environment)

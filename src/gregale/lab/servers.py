@@ -279,6 +279,11 @@ class RabbitMQ(Server):
         if self._epmd is None:
             self._epmd = self._spawn([_found("epmd", "rabbitmq-server"), "-port", str(self._ports[0])])
             weakref.finalize(self, _end, self._epmd)
+            deadline = time.monotonic() + self.patience
+            while not _listens(self._ports[0]):  # a broker that found none would start another, and leave it behind
+                if time.monotonic() > deadline:
+                    raise LabError(f"epmd did not start; its log:\n{self._log()}")
+                time.sleep(0.01)
         super().start()
 
     def wipe(self) -> None:
@@ -345,6 +350,14 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def _listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except OSError:
+        return False
+    return True
 
 
 def _program(name: str) -> Path:

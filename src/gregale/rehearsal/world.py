@@ -27,6 +27,7 @@ from gregale.core.calls import adhoc_info
 from gregale.core.scope import execution_map, task_map
 from gregale.core.work import Command, Work
 from gregale.language import ActionSpec, WorkflowSpec, read_actions, read_workbook, read_workflows
+from gregale.store.definitions import spec_hash
 
 Handler = Callable[[RunAction], ActionDone | None]
 """Gives the result of an action, or None when it ends later, by somebody's `apply`."""
@@ -78,7 +79,9 @@ class World:
         self._workflows[definition.name, definition.namespace] = definition
 
     def _define(self, name: str, namespace: str, spec: WorkflowSpec, workbook: str) -> None:
-        self._workflows[name, namespace] = Definition(f"def-{name}", name, namespace, spec, name, workbook)
+        self._workflows[name, namespace] = Definition(
+            f"def-{name}", name, namespace, spec, spec_hash(spec.body), workbook
+        )
 
     # View ----------------------------------------------------------------------------------------------------------
 

@@ -124,13 +124,21 @@ def _losers(connection: Connection, ids: list[str], tag: str) -> list[str]:
 
 
 def save_specs(connection: Connection, bodies: dict[str, dict[str, Any]]) -> None:
-    """Store bodies that are not stored yet, by the hash of their content."""
-    known = set(connection.scalars(sa.select(specs.c.hash).where(specs.c.hash.in_(list(bodies)))))
+    """Store bodies that are not stored yet, by the hash of their content. A connection remembers those that it has seen stored."""
+    seen: set[str] = connection.info.setdefault("gregale.specs", set())
+    asked = [h for h in bodies if h not in seen]
+    if not asked:
+        return
+    known = set(connection.scalars(sa.select(specs.c.hash).where(specs.c.hash.in_(asked))))
+    if len(seen) > _MOST_SEEN:
+        seen.clear()
+    seen |= known
     writes = Writes()
-    writes.insert(specs, [{"hash": h, "body": rows.encode(b)} for h, b in bodies.items() if h not in known])
+    writes.insert(specs, [{"hash": h, "body": rows.encode(bodies[h])} for h in asked if h not in known])
     writes.make(connection)
 
 
+_MOST_SEEN = 10_000
 _FIXED = ("id", "execution_id", "seq", "name", "project_id", "tags", "type", "created_at")
 
 

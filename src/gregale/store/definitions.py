@@ -13,9 +13,9 @@ from gregale.language import ActionSpec, Document, WorkflowSpec
 from gregale.language.spec import REQUIRED
 from gregale.store import rows, triggers
 from gregale.store.commit import save_specs
-from gregale.store.load import spec_of
+from gregale.store.load import specs_of
 from gregale.store.ownership import Owner, Viewer, changed, find
-from gregale.store.schema import actions, shares, specs, workbooks, workflows
+from gregale.store.schema import actions, shares, workbooks, workflows
 
 
 def spec_hash(body: dict[str, Any]) -> str:
@@ -159,11 +159,8 @@ def definition(connection: Connection, identifier: str, namespace: str, viewer: 
         row = find_workflow(connection, identifier, namespace, viewer)
     except NotFound:
         return None
-    body = connection.scalar(sa.select(specs.c.body).where(specs.c.hash == row.spec_hash))
-    assert body is not None
-    return Definition(
-        row.id, row.name, row.namespace, spec_of(row.spec_hash, body), row.spec_hash, row.workbook, row.project_id
-    )
+    spec = specs_of(connection, {row.spec_hash})[row.spec_hash]
+    return Definition(row.id, row.name, row.namespace, spec, row.spec_hash, row.workbook, row.project_id)
 
 
 def find_action(connection: Connection, identifier: str, namespace: str, viewer: Viewer) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -31,12 +30,11 @@ def load(connection: Connection, execution_ids: Sequence[str], deep_merge: bool 
 
 def _load(connection: Connection, ids: Sequence[str], deep_merge: bool) -> list[Execution]:
     found = connection.execute(sa.select(executions).where(executions.c.id.in_(ids))).all()
-    known = [row.id for row in found]
-    bodies = dict(
-        connection.execute(
-            sa.select(specs.c.hash, specs.c.body).where(specs.c.hash.in_({row.spec_hash for row in found}))
-        ).all()
-    )
+    specs_by_hash = specs_of(connection, {row.spec_hash for row in found})
+    known = [row.id for row in found if row.started]
+    if not known:  # there is nothing inside yet
+        empty = context.rebuild([], deep_merge)
+        return [_execution(row, specs_by_hash[row.spec_hash], [], [], empty) for row in found]
     by_task: dict[str, list[Child]] = defaultdict(list)
     children: dict[str, list[Child]] = defaultdict(list)
     for row in connection.execute(
@@ -69,20 +67,26 @@ def _load(connection: Connection, ids: Sequence[str], deep_merge: bool) -> list[
             made.append(rows.task_from(t, Map(mine), Map({i: c.id for i, c in enumerate(by_task[t.id])})))
         result.append(
             _execution(
-                row, bodies[row.spec_hash], made, children[row.id], context.rebuild(layer_rows[row.id], deep_merge)
+                row,
+                specs_by_hash[row.spec_hash],
+                made,
+                children[row.id],
+                context.rebuild(layer_rows[row.id], deep_merge),
             )
         )
     return result
 
 
-def _execution(row: Any, body: str, made: list[Task], children: list[Child], layers: context.Layers) -> Execution:
+def _execution(
+    row: Any, spec: WorkflowSpec, made: list[Task], children: list[Child], layers: context.Layers
+) -> Execution:
     return Execution(
         id=row.id,
         root_id=row.root_id,
         workflow_id=row.workflow_id,
         workflow_name=row.workflow_name,
         namespace=row.namespace,
-        spec=spec_of(row.spec_hash, body),
+        spec=spec,
         spec_hash=row.spec_hash,
         input=rows.decode(row.input),
         params=rows.decode(row.params),
@@ -115,9 +119,28 @@ def _execution(row: Any, body: str, made: list[Task], children: list[Child], lay
     )
 
 
-@lru_cache(maxsize=1000)
+_MOST_SPECS = 1000
+_parsed: dict[str, WorkflowSpec] = {}
+"""By the hash of their bodies."""
+
+
+def specs_of(connection: Connection, hashes: set[str]) -> dict[str, WorkflowSpec]:
+    """Specs by the hash of their bodies, which are read once in the life of a process: some have ten thousand tasks."""
+    found = {h: spec for h in hashes if (spec := _parsed.get(h)) is not None}
+    missing = [h for h in hashes if h not in found]
+    if missing:
+        for row in connection.execute(sa.select(specs.c.hash, specs.c.body).where(specs.c.hash.in_(missing))):
+            found[row.hash] = spec_of(row.hash, row.body)
+    return found
+
+
 def spec_of(spec_hash: str, body: str) -> WorkflowSpec:
     """The spec for a stored body; parsed once per content."""
-    del spec_hash
-    plain = msgspec.json.decode(body)
-    return workflow_from_body(plain["name"], {k: v for k, v in plain.items() if k != "name"})
+    found = _parsed.get(spec_hash)
+    if found is None:
+        plain = msgspec.json.decode(body)
+        found = workflow_from_body(plain["name"], {k: v for k, v in plain.items() if k != "name"})
+        for oldest in list(_parsed)[: max(0, len(_parsed) + 1 - _MOST_SPECS)]:
+            _parsed.pop(oldest, None)
+        _parsed[spec_hash] = found
+    return found
