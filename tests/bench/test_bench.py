@@ -183,7 +183,7 @@ def test_rally_runs_the_same_workflows(served: OneProcess, tmp_path: Path) -> No
         {
             "title": name,
             "scenario": {"GregaleWorkflows.run": {"url": served.url, "workflow": name, "n": 4, "x": 2}},
-            "runner": {"constant": {"times": 2, "concurrency": 2}},
+            "runner": {"constant": {"times": 1, "concurrency": 1}},
             "sla": {"failure_rate": {"max": 0}},
         }
         for name in SHAPES
@@ -210,4 +210,4 @@ def test_rally_runs_the_same_workflows(served: OneProcess, tmp_path: Path) -> No
     found: dict[str, Any] = json.loads(report.read_text())
     workloads = [w for t in found["tasks"] for s in t["subtasks"] for w in s["workloads"]]
     assert len(workloads) == len(SHAPES)
-    assert all(w["total_iteration_count"] == 2 and w["failed_iteration_count"] == 0 for w in workloads)
+    assert all(w["total_iteration_count"] == 1 and w["failed_iteration_count"] == 0 for w in workloads)

@@ -116,7 +116,7 @@ async def test_commands_answer_with_the_new_state_or_refuse(any_database: str) -
 
 
 async def test_lost_messages_of_each_kind_are_found_by_the_sweep() -> None:
-    for lost in (RunActionMessage, ActionFinished):
+    for lost in (StartMessage, RunActionMessage, ActionFinished):
         async with Service(ServiceSettings(engine=QUICK, executor=ExecutorSettings(settled=0.05))) as service:
             await upload(service, "wf: {tasks: {a: {action: std.echo output=1, on-success: b}, b: {action: std.noop}}}")
             drop = {"left": 1}

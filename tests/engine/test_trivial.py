@@ -47,7 +47,7 @@ async def test_a_chain_of_trivial_actions_needs_no_message() -> None:
 async def test_an_engine_may_be_told_to_leave_them_to_executors() -> None:
     found, sent = await run("wf: {tasks: {a: {action: std.noop}}}", inline=False)
     assert found.state == "SUCCESS"
-    assert sent == ["RunActionMessage", "ActionFinished"]
+    assert sent == ["StartMessage", "RunActionMessage", "ActionFinished"]
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import aiohttp
 from gregale.bench.shapes import Reference
 
 _PAGE = 1000
+UNFINISHED = ("IDLE", "RUNNING", "PAUSED")
 
 
 class TargetError(Exception):
@@ -70,7 +71,7 @@ class Target:
 
     async def running(self, name: str) -> set[str]:
         """The executions of a workflow that have not ended."""
-        query = f"workflow_name={name}&state=in:IDLE,RUNNING,PAUSED&fields=id&limit={_PAGE}"
+        query = f"workflow_name={name}&state=in:{','.join(UNFINISHED)}&fields=id&limit={_PAGE}"
         return {e["id"] for e in (await self.ask("GET", f"/executions?{query}"))["executions"]}
 
     async def execution(self, execution_id: str) -> dict[str, Any]:
@@ -84,10 +85,7 @@ class Target:
         output = json.loads(execution["output"])
         if {k: output.get(k) for k in reference.output} != reference.output:
             return f"{execution['id']} gave {str(output)[:200]}, not {str(reference.output)[:200]}"
-        found = await self.ask(
-            "GET", f"/executions/{execution['id']}/tasks?fields=id,state&limit={reference.tasks + 10}"
-        )
-        states = [t["state"] for t in found["tasks"]]
+        states = await self._task_states(execution["id"])
         if states != ["SUCCESS"] * reference.tasks:
             return f"{execution['id']} has {len(states)} tasks, {states.count('SUCCESS')} in SUCCESS, not {reference.tasks}"
         return None

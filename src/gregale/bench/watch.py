@@ -6,14 +6,16 @@ import asyncio
 import time
 from types import TracebackType
 
-from gregale.bench.target import Target, TargetError
+from gregale.bench.target import UNFINISHED, Target, TargetError
 
 _SOONEST = 0.001
 _PART = 0.05
 """It is asked again after this part of what executions take on average: their ends are known as precisely, and asking costs little."""
 
 _QUIET = 0.7
-"""Nor is it asked before this part of the average has passed: on few cores the questions would slow down what they ask about."""
+"""Nor is it asked before this part of the average has passed, where that is long: on few cores the questions would slow down what
+they ask about."""
+_SHORT = 0.05
 
 
 class Watch:
@@ -51,10 +53,10 @@ class Watch:
             if not self._waiting:
                 self._some.clear()
                 await self._some.wait()
-                await asyncio.sleep(self._average * _QUIET)
+                await asyncio.sleep(self._quiet)
             before = set(self._waiting)
             try:
-                running = await self._target.running(self._name)
+                running = await self._running(before)
             except TargetError as e:
                 self._fail(before, e)
                 continue
@@ -67,7 +69,17 @@ class Watch:
             self._fail(late, TargetError(f"not ended after {self._patience:.0f} s: {', '.join(sorted(late)[:3])}"))
             oldest = min((began for began, _ in self._waiting.values()), default=now)
             pause = max(_SOONEST, (self._average or now - oldest) * _PART)
-            await asyncio.sleep(max(pause, oldest + self._average * _QUIET - now))
+            await asyncio.sleep(max(pause, oldest + self._quiet - now))
+
+    @property
+    def _quiet(self) -> float:
+        return max(0.0, self._average * _QUIET - _SHORT)
+
+    async def _running(self, asked: set[str]) -> set[str]:
+        if len(asked) > 1:
+            return await self._target.running(self._name)
+        [key] = asked
+        return asked if (await self._target.execution(key))["state"] in UNFINISHED else set()
 
     def _fail(self, keys: set[str], error: TargetError) -> None:
         for key in keys:

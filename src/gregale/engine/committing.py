@@ -106,7 +106,7 @@ class Committer:
 
     def _is_for_here(self, execution: Execution, command: Command) -> bool:
         """Whether this engine goes on by itself: it starts sub-workflows of its own trees, and carries out trivial actions."""
-        if partition_of(execution.root_id) not in self._engine.owned:
+        if not self._engine.settings.inline or partition_of(execution.root_id) not in self._engine.owned:
             return False
         event = Start() if isinstance(command, StartExecution) else trivial.event(command, self._engine.at_once)
         if event is None:

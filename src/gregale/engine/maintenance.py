@@ -60,10 +60,10 @@ class Maintenance:
         return found
 
     async def recent(self) -> str:
-        """The status as it was at most a tenth of a second ago."""
-        now = asyncio.get_running_loop().time()
-        if self._known is None or now - self._known[0] > _RECENT:
-            self._known = (now, await self._engine.database.glancing(maintenance.status))
+        """The status as it was at most a tenth of a second ago. On a file, nobody else could have changed it."""
+        now, database = asyncio.get_running_loop().time(), self._engine.database
+        if self._known is None or (database.is_server and now - self._known[0] > _RECENT):
+            self._known = (now, await database.glancing(maintenance.status))
         return self._known[1]
 
     async def once(self) -> None:

@@ -39,7 +39,8 @@ class Sending(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class EngineSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`batch`: most events of one transaction, `per_tree` of one tree. `prefetch`: most messages taken from the broker and not yet
     acknowledged, for each partition. `in_flight`: batches that commit while the next is decided. `cached`: executions kept in
-    memory. `inline`: trivial actions (`std.noop`, `std.echo`, `std.fail`) are carried out while deciding, without an executor.
+    memory. `inline`: trivial actions (`std.noop`, `std.echo`, `std.fail`) are carried out while deciding, and executions of this engine's own
+    partitions are started, without a message to anybody.
     `sweep_every`, `stale_after`: how often to look for lost work, and how long something must have rested to count as
     lost. `heartbeat_timeout`: how long a living executor may not name an action that it holds, before it counts as lost.
     `crashes`: how often an action that may run again may take its executor with it. `grace`: most time to finish when stopping.

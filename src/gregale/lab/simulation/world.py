@@ -32,7 +32,7 @@ EPOCH = 1_700_000_000.0
 Kind = Literal["api", "engine", "executor"]
 
 _CLUSTER = ClusterSettings(heartbeat_every=2.5, lease=5.0, lost_after=7.0)
-_ENGINE = EngineSettings(sweep_every=3.0, stale_after=3.0, heartbeat_timeout=8.0, cron=False, grace=5.0)
+_ENGINE = EngineSettings(inline=False, sweep_every=3.0, stale_after=3.0, heartbeat_timeout=8.0, cron=False, grace=5.0)
 _EXECUTOR = ExecutorSettings(concurrency=8, heartbeat_every=2.0, settled=2.0, grace=5.0)
 _REGISTRY = registry()
 
