@@ -109,7 +109,7 @@ def test_logs_are_json_with_who_said_it_and_of_what(
     upgrade(made)
     made.close()
     options = ["-d", url, "-b", rabbitmq.url(), "--log-level", "debug", "--log-format", "json"]
-    options += ["--set", "broker.prefix=logs"]
+    options += ["--set", "broker.prefix=logs", "--set", "engine.inline=false"]
     parts = [Component(kind, f"{kind}-x", tmp_path, options, {}) for kind in ("api", "engine", "executor")]  # type: ignore[arg-type]
     for part in parts:
         part.wait_ready()
@@ -130,3 +130,17 @@ def test_logs_are_json_with_who_said_it_and_of_what(
     assert [line["member"] for line in begun] == ["executor-x"]
     assert begun[0]["task"]
     assert begun[0]["action"]
+
+
+def test_a_benchmark_sweeps_the_number_of_engines(place: Path) -> None:
+    gregale(
+        *("bench", "run", "--lab", "--workflows", "sequence", "--n", "5", "--executions", "4", "--engines", "1,2"),
+        *("--share", "engine=0.5", "--per-engine", "--json", "found.json", "--plot", "found.svg"),
+        cwd=place,
+    )
+    one, two = json.loads((place / "found.json").read_text())["cells"]
+    assert [(c["engines"], c["executions"], c["wrong"]) for c in (one, two)] == [(1, 4, []), (2, 8, [])]
+    assert set(two["cpu"]) == {"api-1", "engine-1", "engine-2", "executor-1", "database", "broker"}
+    assert 0 < two["database_share"] + two["broker_share"] < 1
+    assert two["memory"]["engine-2"] > 20
+    assert (place / "found.svg").read_text().startswith("<?xml")

@@ -255,18 +255,17 @@ async def _go_on(place: Cluster, lease: float) -> float:
 def _scaling(database: str) -> Iterator[Figure]:
     """Once with a load that grows with the engines, once with the same load for all: with it, more engines have smaller batches."""
     with Cluster(database, dict(_BY_EXECUTORS), {"engine": 0.1}) as place:
-        for per_engine, what in (
-            (100, "each with 100 executions at once"),
-            (0, "with 200 executions at once among them"),
+        for at_once, grows, what in (
+            (100, True, "each with 100 executions at once"),
+            (200, False, "200 executions at once among them"),
         ):
-            speeds = []
-            for engines in (1, 2, 4):
-                at_once = per_engine * engines or 200
-                plan = sweep.Plan(("sequence",), (20,), engines=(engines,), executions=2 * at_once, at_once=at_once)
-                speeds.append(sweep.run(place, plan, {}, _silent).cells[0].tasks_per_second)
+            plan = sweep.Plan(
+                ("sequence",), (20,), engines=(1, 2, 4), executions=2 * at_once, at_once=at_once, per_engine=grows
+            )
+            speeds = [cell.tasks_per_second for cell in sweep.run(place, plan, {}, _silent).cells]
             by = [speed / speeds[0] for speed in speeds]
             shown = f"{by[1]:.2f} and {by[2]:.2f} ({', '.join(f'{speed:.0f}/s' for speed in speeds)})"
-            goal = "1.8 and 3.2" if per_engine else ""
+            goal = "1.8 and 3.2" if grows else ""
             met = (by[1] >= 1.8 and by[2] >= 3.2) or not goal
             yield Figure(f"engines held to 10 % of a CPU, {what}: 2 and 4 of them by 1", goal, shown, met)
 

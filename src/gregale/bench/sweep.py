@@ -21,7 +21,7 @@ _MOST, _FEWEST = 200, 3
 
 class Plan(msgspec.Struct, frozen=True):
     """What to measure. `executions`: of each cell, 0 for as many as make some thousand tasks. `rate`: executions a second; without
-    one, `at_once` are under way at any time. `warm_up`: executions before, which do not count."""
+    one, `at_once` are under way at any time, or so many for each engine. `warm_up`: executions before, which do not count."""
 
     workflows: tuple[str, ...] = tuple(SHAPES)
     n: tuple[int, ...] = (10, 100, 1000)
@@ -30,6 +30,7 @@ class Plan(msgspec.Struct, frozen=True):
     executors: tuple[int, ...] = (1,)
     executions: int = 0
     at_once: int = 8
+    per_engine: bool = False
     rate: float | None = None
     warm_up: int = 2
     action: str = "std.noop"
@@ -71,7 +72,9 @@ async def _cell(
     nodes: tuple[int, int],
     tell: Callable[[str, float], None],
 ) -> Cell:
-    number = plan.executions or min(_MOST, max(_FEWEST, _UNITS // reference.units))
+    times = nodes[0] if plan.per_engine else 1
+    number = (plan.executions or min(_MOST, max(_FEWEST, _UNITS // reference.units))) * times
+    at_once = plan.at_once * times
     label = f"{reference.name} n={size[0]:,} on {nodes[0]}+{nodes[1]}"
     done = 0
 
@@ -83,11 +86,11 @@ async def _cell(
     tell(label, 0.0)
     name = await target.define(reference)
     if plan.warm_up:
-        await closed(target, reference, name, plan.warm_up, plan.at_once, lambda: None)
+        await closed(target, reference, name, plan.warm_up, at_once, lambda: None)
     before = cpu(place.processes())
     if plan.rate is None:
-        runs = await closed(target, reference, name, number, plan.at_once, one)
-        load = f"{min(number, plan.at_once)} at once"
+        runs = await closed(target, reference, name, number, at_once, one)
+        load = f"{min(number, at_once)} at once"
     else:
         runs = await opened(target, reference, name, number, plan.rate, one)
         load = f"{plan.rate:g}/s"

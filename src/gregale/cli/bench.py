@@ -90,6 +90,9 @@ def run(
         int, typer.Option(min=0, help="Of each workflow and size; 0: some thousand tasks' worth.")
     ] = 0,
     at_once: Annotated[int, typer.Option(min=1, help="Executions under way at any time.")] = 8,
+    per_engine: Annotated[
+        bool, typer.Option("--per-engine", help="So many executions for each engine: the load grows with them.")
+    ] = False,
     rate: Annotated[
         float | None, typer.Option(min=0.001, help="Instead: so many a second, whatever the server does.")
     ] = None,
@@ -105,7 +108,7 @@ def run(
     """Run reference workflows, check how each ends, and show times, throughput, CPU and memory.
 
     Examples: gregale bench run --db sqlite --n 10,100
-              gregale bench run --workflows sequence --engines 1,2,4 --share engine=0.1 --plot curve.svg
+              gregale bench run --workflows sequence --engines 1,2,4 --share engine=0.1 --per-engine --plot curve.svg
               gregale bench run --url http://mistral:8989/v2 --n 10 --json there.json
     """
     if url is not None and lab:
@@ -123,6 +126,7 @@ def run(
         _numbers(executors, "numbers of executors"),
         executions,
         at_once,
+        per_engine,
         rate,
         warm_up,
         action,
