@@ -158,7 +158,7 @@ version: '2.0'
 endless:
   tasks: {t: {action: std.echo, input: {output: "<% range(100000000).toList().len() %>"}}}
 huge:
-  tasks: {t: {action: gregale.command, input: {argv: [sh, -c, "head -c 50000000 /dev/zero | tr '\\\\0' x"]}}}
+  tasks: {t: {action: gregale.command, safe-rerun: true, input: {argv: [sh, -c, "head -c 50000000 /dev/zero | tr '\\\\0' x"]}}}
 deadly:
   tasks: {t: {action: gregale.command, safe-rerun: true, input: {argv: [sh, -c, "kill -9 $PPID"]}}}
 """

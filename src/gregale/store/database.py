@@ -123,17 +123,17 @@ class Database:
         committing = False
         try:
             with self.engine.connect() as connection:
+                connection.info.pop(CHANGED, None)  # of a transaction that was rolled back
                 transaction = connection.begin()
                 try:
                     result = run(connection, *args, **kwargs)
                     committing = True
                     transaction.commit()
-                    self.changes += connection.info.pop(CHANGED, 0)
                 except BaseException:
-                    connection.info.pop(CHANGED, 0)
                     if transaction.is_active:
                         transaction.rollback()
                     raise
+                self.changes += connection.info.pop(CHANGED, 0)
                 return result
         except self._errors as e:
             if committing and not repeat and kind_of(e) == "away":
