@@ -6,6 +6,7 @@ import json
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -16,7 +17,19 @@ from alembic.runtime.migration import MigrationContext
 from gregale.core import Pause, Stop, Work, decide
 from gregale.language import read_actions, read_workflows
 from gregale.language.read import read_workbook_document
-from gregale.store import Database, StoreError, SwapLost, commit, definitions, load, migrate, removal, upgrade
+from gregale.store import (
+    Database,
+    StoreError,
+    SwapLost,
+    Unavailable,
+    commit,
+    definitions,
+    load,
+    migrate,
+    removal,
+    upgrade,
+)
+from gregale.store.bulk import Writes
 from gregale.store.ownership import Owner, Viewer, change_number
 from gregale.store.schema import action_executions, contexts, executions, garbage, metadata, specs, tasks
 from tests.play import Play, play
@@ -242,3 +255,72 @@ def test_pausing_and_stopping_write_only_when_something_changes() -> None:
     decide(decision, p.id, Pause())
     decide(decision, p.id, Stop("ERROR", "ignored"))
     assert not decision.works[p.id].changed()
+
+
+def test_a_connection_that_breaks_within_a_transaction_is_an_outage_and_the_next_one_works(any_database: str) -> None:
+    database = Database(any_database, patience=0.1)
+    if not database.is_server:
+        pytest.skip("a file has no connection that breaks")
+    ends = {"postgresql": "SELECT pg_terminate_backend(pg_backend_pid())", "mysql": "KILL CONNECTION_ID()"}
+
+    def broken(connection: Any) -> None:
+        connection.exec_driver_sql(ends["postgresql" if connection.dialect.name == "postgresql" else "mysql"])
+        connection.exec_driver_sql("SELECT 1")
+
+    for way in (database.write, database.write_once, database.read, database.glance):
+        with pytest.raises(Unavailable):
+            way(broken)
+        assert way(lambda connection: connection.exec_driver_sql("SELECT 7").scalar()) == 7
+    database.close()
+
+
+def test_many_rows_are_written_as_one_by_one(database: Database) -> None:
+    """Odd characters, nulls, truth values and numbers arrive as they are; only rows that meet the condition are changed."""
+    names = ["plain", 'quotes " and \\ and %s', "ünï☃𝄞", "", "line\nbreak"]
+    values = [
+        {
+            "id": f"a{i}",
+            "execution_id": "e",
+            "seq": i,
+            "name": name,
+            "project_id": "p",
+            "tags": "[]",
+            "type": "ACTION",
+            "state": "RUNNING",
+            "state_info": None if i % 2 else name,
+            "inbound": 0,
+            "outbound": 2**31 - 1,
+            "published": None,
+            "processed": bool(i % 2),
+            "progress": "{}",
+            "created_at": 1763733600.123456 + i / 7,
+            "updated_at": 0.1,
+            "started_at": None,
+            "finished_at": 1e-9,
+        }
+        for i, name in enumerate(names * 13)
+    ]
+
+    def insert(connection: Any) -> None:
+        writes = Writes()
+        writes.insert(tasks, values)
+        assert writes.make(connection) == {}
+
+    def update(connection: Any) -> dict[Any, int]:
+        writes = Writes()
+        changes = [
+            {"key": f"a{i}", "state": "ERROR", "state_info": f"{i}", "wanted": i % 2} for i in range(len(values) + 5)
+        ]
+        writes.update(tasks, changes, "v.wanted = 1")
+        return writes.make(connection)
+
+    def stored(connection: Any) -> list[dict[str, Any]]:
+        return [dict(row._mapping) for row in connection.execute(sa.select(tasks).order_by(tasks.c.seq))]
+
+    database.write(insert)
+    assert database.read(stored) == values
+    assert database.write(update) == {tasks: len(values) // 2}
+    for i, row in enumerate(database.read(stored)):
+        assert (row["state"], row["state_info"]) == (
+            ("ERROR", str(i)) if i % 2 else ("RUNNING", values[i]["state_info"])
+        )

@@ -56,13 +56,13 @@ def kind_of(error: Exception) -> Kind | None:
     original: Any = error.orig if isinstance(error, DBAPIError) else error
     lost = isinstance(error, DBAPIError) and error.connection_invalidated
     operational = isinstance(error, OperationalError) or type(original).__name__ == "OperationalError"
-    state = getattr(original, "sqlstate", None)
-    if state is not None:
-        return "conflict" if state in _CONFLICTS else "away" if state in _AWAY else None
     if original is not None and original.args and isinstance(original.args[0], int):
         number = original.args[0]
         closed = number == 0 and type(original).__name__ == "InterfaceError"  # PyMySQL, on a connection that is closed
         return "conflict" if number in _MARIADB_CONFLICTS else "away" if number in _MARIADB_AWAY or closed else None
+    state = getattr(original, "sqlstate", None)  # MariaDB's errors have one too, but its numbers say more
+    if state is not None:
+        return "conflict" if state in _CONFLICTS else "away" if state in _AWAY else None
     if lost:
         return "away"
     if type(original).__module__.startswith("psycopg"):
