@@ -160,10 +160,15 @@ class _Gate:
         return await endpoint(request, self._services, who)
 
     async def _unless_cut_off(self, answering: Coroutine[Any, Any, Response]) -> Response:
-        """No request waits for a database that is away longer than it takes to notice. Raises Unavailable."""
+        """No request waits for a database that is away longer than it takes to notice. Raises Unavailable.
+
+        One look is not enough: a process that had no CPU for a while has not heard from the database either.
+        """
         task = asyncio.create_task(answering)
+        looks = 0
         try:
-            while self._services.cut_off() < _CUT_OFF:
+            while looks < 2:
+                looks = looks + 1 if self._services.cut_off() >= _CUT_OFF else 0
                 done, _ = await asyncio.wait({task}, timeout=_CUT_OFF / 2)
                 if done:
                     return task.result()
