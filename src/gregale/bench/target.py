@@ -29,7 +29,9 @@ class Target:
 
     async def __aenter__(self) -> Target:
         self._http = aiohttp.ClientSession(
-            headers=self._headers, connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(60)
+            headers=self._headers,
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=2),
+            timeout=aiohttp.ClientTimeout(60),
         )
         return self
 
