@@ -142,12 +142,12 @@ def test_a_share_of_cpu_is_kept_to() -> None:
     busy = subprocess.Popen([sys.executable, "-c", "while True: pass"])
     try:
         share = Share(busy.pid, 0.2)
-        time.sleep(0.5)
         began, before = time.monotonic(), cpu({"busy": busy.pid})["busy"]
-        time.sleep(2.0)
-        used = (cpu({"busy": busy.pid})["busy"] - before) / (time.monotonic() - began)
+        while cpu({"busy": busy.pid})["busy"] - before < 0.4:
+            assert time.monotonic() - began < 60, "it was not let on"
+            time.sleep(0.01)
+        assert time.monotonic() - began > 1.2  # half as fast again as its share, for what it may save up
         share.close()
-        assert 0.05 < used < 0.35
     finally:
         busy.kill()
         busy.wait()

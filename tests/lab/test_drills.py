@@ -8,12 +8,16 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 import sqlalchemy as sa
+from typer.testing import CliRunner
 
+from gregale.cli.lab import lab as lab_command
 from gregale.lab import Lab, LabError, checks, drills
 from gregale.lab.drills import SCENARIOS, Drill
 from gregale.lab.flood import flood
@@ -200,15 +204,25 @@ def test_a_drill_that_breaks_nothing_or_in_which_little_succeeds_has_shown_nothi
     assert nothing.failures(needs_faults=False) != []
 
 
-def test_a_history_tells_confirmed_from_refused_and_unknown() -> None:
-    def operation(key: str, result: Any) -> Operation:
+def test_a_history_tells_confirmed_from_refused_and_unknown(tmp_path: Path) -> None:
+    def started(key: str, result: Any) -> Operation:
         return Operation("start", key, 0.0, 1.0, result)
 
-    found = [operation("a", "unknown"), operation("a", "ok"), operation("b", "failed"), operation("c", "unknown")]
-    assert checks.history(found, {"a"}).broken == ()
-    assert checks.history(found, {"a", "c"}).broken == ()
-    assert checks.history(found, set()).broken == ("a: confirmed, and not there",)
-    assert checks.history(found, {"a", "b"}).broken == ("b: refused, and there",)
+    def read(*keys: str) -> list[Operation]:
+        return [Operation("read", key, 2.0, 2.0, "ok", "SUCCESS") for key in keys]
+
+    starts = [started("a", "unknown"), started("a", "ok"), started("b", "failed"), started("c", "unknown")]
+    assert checks.history([*starts, *read("a")]).broken == ()
+    assert checks.history([*starts, *read("a", "c")]).broken == ()
+    assert checks.history(starts).broken == ("a: confirmed, and not there",)
+    wrong = [*starts, *read("a", "b")]
+    assert checks.history(wrong).broken == ("b: refused, and there",)
+    for number, operations in enumerate((wrong, [*starts, *read("a")])):  # the same from a file, by the command
+        file = tmp_path / f"{number}.jsonl"
+        file.write_bytes(b"\n".join(msgspec.json.encode(o) for o in operations))
+        said = CliRunner().invoke(lab_command, ["check", str(file)])
+        assert (said.exit_code, "b: refused, and there" in said.output) == ((1, True), (0, False))[number]
+    assert "no history" in CliRunner().invoke(lab_command, ["check", str(tmp_path / "none")]).output
 
 
 def test_every_scenario_says_what_it_does() -> None:

@@ -245,6 +245,32 @@ def drill(
         raise typer.Exit(1)
 
 
+@lab.command()
+def check(
+    history: Annotated[Path, typer.Argument(help="What 'gregale lab drill --history' has written.")],
+) -> None:
+    """Check the history of a drill again, without the lab: what clients were told against what was there in the end.
+
+    Example: gregale lab check history.jsonl
+    """
+    from gregale.lab import checks
+    from gregale.lab.load import read_history
+
+    try:
+        operations = read_history(history)
+    except LabError as e:
+        raise _fail(e) from None
+    found = checks.history(operations)
+    for kind in ("start", "read"):
+        results = [o.result for o in operations if o.kind == kind]
+        typer.echo(f"{kind:<6} " + ", ".join(f"{results.count(r)} {r}" for r in sorted(set(results))))
+    typer.echo(f"{'✗' if found.broken else '✓'} {found.name} ({found.looked_at} executions looked at)")
+    for broken in found.broken[:20]:
+        typer.echo(f"  {broken}")
+    if found.broken or not found.looked_at:
+        raise typer.Exit(1)
+
+
 def _tick(progress: Progress, task: Any, done: threading.Event) -> None:
     while not done.wait(0.5):
         progress.advance(task, 0.5)

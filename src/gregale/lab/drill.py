@@ -117,7 +117,8 @@ class Drill:
         report.states = dict(Counter(state for state, _, _ in ends.values()))
         report.operations = dict(self.load.tally())
         report.refusals = dict(Counter(o.detail for o in self.load.history if o.result != "ok"))
-        report.checks.append(checks.history(self.load.history, set(ends)))
+        self.load.read({key: state for key, (state, _, _) in ends.items()})
+        report.checks.append(checks.history(self.load.history))
         report.wrong = [w for w in self.load.wrong(ends) if w.partition(":")[0] not in report.stuck]
         report.duplicates = self.load.duplicates()
         report.wrong += self._poison(ends_of_all)

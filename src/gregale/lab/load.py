@@ -15,6 +15,8 @@ from typing import Any, Literal
 import httpx
 import msgspec
 
+from gregale.lab.servers import LabError
+
 WORKFLOWS = """
 version: '2.0'
 sequence:
@@ -235,6 +237,11 @@ class Load:
         found = [self.lines(shape, n) for shape, n in self.started.values() if shape == "unsafe"]
         return sum(len(lines) - len(set(lines)) for lines in found)
 
+    def read(self, states: dict[str, str]) -> None:
+        """The last operation of a history: everything that there is, with its state."""
+        now = time.time()
+        self.history += [Operation("read", key, now, now, "ok", state) for key, state in states.items()]
+
     def tally(self) -> Counter[str]:
         return Counter(o.result for o in self.history)
 
@@ -244,4 +251,8 @@ class Load:
 
 
 def read_history(file: Path) -> list[Operation]:
-    return [msgspec.json.decode(line, type=Operation) for line in file.read_bytes().splitlines()]
+    """What `save` has written. Raises LabError."""
+    try:
+        return [msgspec.json.decode(line, type=Operation) for line in file.read_bytes().splitlines()]
+    except (OSError, msgspec.DecodeError) as e:
+        raise LabError(f"{file} holds no history of a drill: {e}") from None

@@ -134,7 +134,8 @@ def save_specs(connection: Connection, bodies: dict[str, dict[str, Any]]) -> Non
         seen.clear()
     seen |= known
     writes = Writes()
-    writes.insert(specs, [{"hash": h, "body": rows.encode(bodies[h])} for h in asked if h not in known])
+    new = [{"hash": h, "body": rows.encode(bodies[h])} for h in asked if h not in known]
+    writes.insert(specs, new, missing=True)  # another process may just be storing the same
     writes.make(connection)
 
 
