@@ -21,7 +21,7 @@ test: $(READY)  ## Install the servers that tests use, and run every test, the f
 	$(BIN)/python -m pytest tests/core tests/language tests/expressions -n 2
 	$(BIN)/python -m pytest tests --ignore tests/core --ignore tests/language --ignore tests/expressions --ignore tests/lab -n 2 --dist loadgroup
 	$(BIN)/python -m pytest tests/lab/test_simulation.py tests/lab/test_interleavings.py -n 2
-	$(BIN)/python -m pytest tests/lab/test_drills.py tests/lab/test_command_line.py -n 1
+	$(BIN)/python -m pytest tests/lab/test_drills.py tests/lab/test_command_line.py -n 2 --dist loadgroup
 	$(BIN)/gregale test examples/*_test.yaml
 
 check: $(READY)  ## ruff, mypy, import-linter
