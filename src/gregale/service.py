@@ -62,7 +62,7 @@ def new_id() -> str:
 def _install(connection: Any, now: float) -> None:
     """The public workflows that come with Gregale."""
     text = (files("gregale.service_workflows") / "create_instance.yaml").read_text(encoding="utf-8")
-    owner = Owner(DEFAULT_PROJECT, now, new_id, scope="public")
+    owner = Owner(DEFAULT_PROJECT, now, new_id, scope="public", system=True)
     definitions.install(connection, read_workflows(text), owner)
 
 

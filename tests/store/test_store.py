@@ -13,8 +13,9 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from sqlalchemy.engine import Connection
 
-from gregale.core import Pause, Stop, Work, decide
+from gregale.core import Pause, Stop, Work, WorkflowError, decide
 from gregale.language import read_actions, read_workflows
 from gregale.language.read import read_workbook_document
 from gregale.store import (
@@ -155,6 +156,28 @@ def test_definitions_are_unique_per_name_namespace_and_project(database: Databas
         database.write(definitions.save_workflows, document, owner(), False)
     with pytest.raises(NotFound):
         database.write(definitions.save_workflows, document, owner(namespace="other"), True)
+
+
+def test_two_processes_that_start_at_once_bring_the_same_workflows(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = read_workflows("version: '2.0'\nstd.w: {tasks: {a: {action: std.noop}}}")
+    owner = Owner("p", 1.0, lambda: str(uuid.uuid4()), scope="public", system=True)
+    save = definitions.save_specs
+    others = [1] if database.is_server else []
+
+    def while_another_comes_first(connection: Connection, bodies: dict[str, Any]) -> None:
+        if others:
+            others.pop()
+            database.write(definitions.install, document, owner)
+        save(connection, bodies)
+
+    monkeypatch.setattr(definitions, "save_specs", while_another_comes_first)
+    database.write(definitions.install, document, owner)
+    database.write(definitions.install, document, owner)
+    assert others == []
+    with pytest.raises(WorkflowError, match="system workflow"):
+        database.write(definitions.save_workflows, document, Owner("p", 2.0, lambda: "x"), True)
 
 
 def test_own_definitions_come_before_public_ones_and_others_are_invisible(database: Database) -> None:

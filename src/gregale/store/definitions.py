@@ -48,6 +48,7 @@ def _save_workflow(
         "definition": text,
         "spec_hash": body_hash,
         "workbook": workbook,
+        "is_system": owner.system,
         "checksum": None if workbook else hashlib.md5(text.encode(), usedforsecurity=False).hexdigest(),
     }
     return _save(connection, workflows, "Workflow", name, values, owner, update)
@@ -96,7 +97,7 @@ def _require_changeable(connection: Connection, table: sa.Table, found: Any, own
     """Raises WorkflowError for what came with Gregale, NotAllowed for taking away what triggers of other projects use."""
     if table is not workflows:
         return
-    if found.is_system:
+    if found.is_system and not owner.system:
         raise WorkflowError(f"Attempt to modify a system workflow: {found.name}")
     if found.scope == "public" and owner.scope == "private":
         foreign = triggers.using(connection, found.id, found.project_id)
@@ -208,7 +209,5 @@ def delete_workbook(connection: Connection, name: str, namespace: str, viewer: V
 def install(connection: Connection, document: Document, owner: Owner) -> None:
     """Public workflows that come with Gregale; those that are there already are brought up to date."""
     for spec in document.workflows:
-        connection.execute(workflows.update().where(workflows.c.name == spec.name).values(is_system=False))
-        key = _save_workflow(connection, spec.name, spec, document.texts[spec.name], owner, "", None)
-        connection.execute(workflows.update().where(workflows.c.id == key).values(is_system=True))
+        _save_workflow(connection, spec.name, spec, document.texts[spec.name], owner, "", None)
     changed(connection)

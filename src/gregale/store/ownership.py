@@ -47,7 +47,7 @@ class Viewer(msgspec.Struct, frozen=True):
 
 
 class Owner(msgspec.Struct, frozen=True):
-    """Whose a definition is, and where it is kept. `now` in seconds; `new_id` gives fresh ids."""
+    """Whose a definition is, and where it is kept. `now` in seconds; `new_id` gives fresh ids; `system`: it comes with Gregale."""
 
     project_id: str
     now: float
@@ -55,6 +55,7 @@ class Owner(msgspec.Struct, frozen=True):
     namespace: str = ""
     scope: str = "private"
     admin: bool = False
+    system: bool = False
 
     @property
     def viewer(self) -> Viewer:
