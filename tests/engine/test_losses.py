@@ -139,7 +139,7 @@ async def test_a_commit_that_nobody_heard_of_is_recognised_and_not_made_twice(an
     database = Unheard(any_database)
     service.database.close()
     service.database = service.engine.database = service.membership._database = database
-    service.engine._decider._database = database
+    service.engine.decider._database = database
     async with service:
         await upload(service, "wf: {tasks: {a: {action: unsafe, on-success: b}, b: {action: unsafe}}}")
         execution_id = await start(service)

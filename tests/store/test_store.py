@@ -48,6 +48,7 @@ def stored(database: Database, text: str = "wf: {tasks: {a: {action: std.async_n
     """A played execution, written as it is."""
     p = play(text)
     work = Work(p.execution, p.world.decision(), created=True)
+    work.id_given = True
     work.tasks = dict(p.execution.tasks.items())
     work.children = dict(p.execution.children.items())
     work.original.tasks = type(p.execution.tasks)()

@@ -39,7 +39,8 @@ class Transition(msgspec.Struct, frozen=True, gc=False):
 
 
 class Work:
-    """One execution within a decision: a copy to change, and the records that changed."""
+    """One execution within a decision: a copy to change, and the records that changed. `id_given`: a new one whose id was not made
+    for it, so that there may have been another one of that id."""
 
     __slots__ = (
         "arrivals",
@@ -49,6 +50,7 @@ class Work:
         "created",
         "decision",
         "execution",
+        "id_given",
         "original",
         "results",
         "starting",
@@ -63,6 +65,7 @@ class Work:
         self.execution = msgspec.structs.replace(execution)
         self.decision = decision
         self.created = created
+        self.id_given = False
         self.tasks: dict[str, Task] = {}
         self.children: dict[str, Child] = {}
         self.contexts: list[context.Context] = []

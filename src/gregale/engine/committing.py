@@ -15,7 +15,7 @@ from gregale.core import Execution, Start, StartExecution, State, Work
 from gregale.core.partition import partition_of
 from gregale.core.work import Command
 from gregale.engine import trivial
-from gregale.engine.batch import Batch
+from gregale.engine.batch import Batch, DefinitionsChanged
 from gregale.engine.deciding import Decided
 from gregale.engine.inbox import Job
 from gregale.engine.publishing import message_of
@@ -33,18 +33,23 @@ class Committer:
     def __init__(self, engine: Engine):
         self._engine = engine
 
-    async def finish(self, groups: dict[str, list[Job]], decided: Decided) -> None:
-        """Commit, publish, acknowledge; in this order. What lost its swap is decided again, the rest is committed."""
+    async def finish(self, groups: dict[str, list[Job]], decided: Decided, definitions: int | None) -> None:
+        """Commit, publish, acknowledge; in this order. What lost its swap is decided again, the rest is committed.
+
+        `definitions`: the number of their changes that has to be the same still, or all of it is decided again."""
         metrics.BATCH.observe(sum(map(len, groups.values())))
         try:
             while decided:
                 try:
-                    works = await self._commit(decided)
+                    works = await self._commit(decided, definitions)
                 except SwapLost as e:
                     decided = self._without_losers(decided, e.execution_ids)
                     continue
                 await self._committed(decided, works)
                 break
+        except DefinitionsChanged:
+            self._engine.decider.doubt()
+            self._engine.again([job for _, jobs in decided for job in jobs])
         except sa.exc.IntegrityError as e:  # somebody else has created the same; the rows say what
             log.info("a batch met rows of others, and is decided again: %s", e.orig)
             self._engine.again([job for _, jobs in decided for job in jobs], e)
@@ -55,12 +60,12 @@ class Committer:
             self._engine.slots.release()
             self._engine.inbox.wake.set()
 
-    async def _commit(self, decided: Decided) -> list[Work]:
-        """Raises SwapLost; and Unavailable where somebody waits for the outcome, else it goes on until the database is back."""
+    async def _commit(self, decided: Decided, definitions: int | None) -> list[Work]:
+        """Raises SwapLost, DefinitionsChanged; and Unavailable where somebody waits for the outcome, else it goes on until the database is back."""
         works = [w for decision, _ in decided for w in decision.works.values() if w.changed()]
         if not works:
             return works
-        batch = Batch(works, self._engine.settings.notify)
+        batch = Batch(works, self._engine.settings.notify, definitions)
         waited = 0.1
         while True:
             try:

@@ -1,4 +1,8 @@
-"""Deciding a batch in memory: what the core has to know is loaded, what it refuses is set apart."""
+"""Deciding a batch in memory: what the core has to know is loaded, what it refuses is set apart.
+
+Definitions are remembered. That none has changed since is not asked before a decision but compared with its commit, where asking
+costs next to nothing; only a refusal, which has no commit, asks first.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from typing import Any
 from gregale.core import ActionDone, ActionInfo, Decision, Missing, Settings, decide
 from gregale.engine.inbox import Job
 from gregale.engine.trivial import AtOnce, carry_out, never
-from gregale.engine.view import Cache, CachedView, answer
+from gregale.engine.view import CHANGES, NEVER, Cache, CachedView, answer
 from gregale.store import Database
 from gregale.store.ownership import change_number
 
@@ -38,17 +42,21 @@ class Decider:
         self._refuse = refuse
         self._at_once = at_once
         self._fresh: set[str] = set()
+        self._sure = False
+        self._doubted = False
 
-    async def decide(self, groups: dict[str, list[Job]], registry: Callable[[str], ActionInfo | None]) -> Decided:
-        """One decision per tree, with the jobs that are in it."""
-        self._cache.seen(await self._definitions_number())
+    async def decide(
+        self, groups: dict[str, list[Job]], registry: Callable[[str], ActionInfo | None]
+    ) -> tuple[Decided, int | None]:
+        """One decision per tree, with the jobs that are in it; and the number of definitions that the commit has to find, if any."""
+        compared = await self._trust()
         transient: dict[tuple[Any, ...], Any] = {}
         self._fresh.clear()
         waiting = dict(groups)
         decided: Decided = []
+        view = CachedView(self._cache, registry, transient)
         while waiting:
             questions: list[tuple[Any, ...]] = []
-            view = CachedView(self._cache, registry, transient)
             for root_id, jobs in list(waiting.items()):
                 outcome = self._tree(list(jobs), view, questions)
                 if outcome is not None:
@@ -56,13 +64,28 @@ class Decider:
                     del waiting[root_id]
             if questions:
                 await self._learn(list(dict.fromkeys(questions)), transient)
-        return decided
+                if compared == NEVER:
+                    compared = self._cache.change_number
+        return decided, compared if view.used_definitions else None
 
-    async def _definitions_number(self) -> int:
-        """Who else could have changed definitions? On a file, nobody."""
-        if self._database.is_server:
-            return await self._database.glancing(change_number)
-        return self._database.changes
+    def doubt(self) -> None:
+        """A commit has found that definitions have changed. The next batch asks before it decides, so that however often they change,
+        none is decided more than twice for it."""
+        self._doubted = True
+
+    async def _trust(self) -> int | None:
+        """The number that remembered definitions have. None when they are known not to be older than this moment."""
+        self._cache.trim()
+        self._sure = True
+        if not self._database.is_server:  # nobody else could have changed them
+            self._cache.seen(self._database.changes)
+        elif self._doubted:
+            self._doubted = False
+            self._cache.seen(await self._database.glancing(change_number))
+        else:
+            self._sure = False
+            return self._cache.change_number
+        return None
 
     def _tree(
         self, jobs: list[Job], view: CachedView, questions: list[tuple[Any, ...]]
@@ -81,6 +104,9 @@ class Decider:
                     questions.append(e.question)
                     return None
                 except Exception as e:  # a refusal, or a fault of ours: the others are decided without it
+                    if view.used_definitions and not self._sure:
+                        questions.append(CHANGES)
+                        return None
                     failed = job
                     refused.append((job, e))
                     break
@@ -111,6 +137,10 @@ class Decider:
 
     async def _learn(self, questions: list[tuple[Any, ...]], transient: dict[tuple[Any, ...], Any]) -> None:
         found = await self._database.reading(answer, questions[:_MAX_QUESTIONS], self._settings.deep_merge)
+        number = found.pop(CHANGES, None)
+        if number is not None and self._database.is_server:
+            self._cache.seen(number)
+            self._sure = True
         for question, value in found.items():
             if question[0] == "execution":
                 self._fresh.add(question[1])

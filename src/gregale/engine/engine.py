@@ -81,7 +81,7 @@ class Engine:
         self.inbox = Inbox()
         self._committer = Committer(self)
         self.at_once = at_once if self.settings.inline and at_once is not None else never
-        self._decider = Decider(database, self.cache, clock, new_id, self.settings.core, self._refuse, self.at_once)
+        self.decider = Decider(database, self.cache, clock, new_id, self.settings.core, self._refuse, self.at_once)
         self.busy: set[str] = set()
         self.owned: set[int] = set()
         self.intake = Intake(self)
@@ -205,7 +205,9 @@ class Engine:
             definition = decision.view.workflow(identifier, namespace, project_id, admin)
             if definition is None:
                 raise NotFound(f"Workflow not found [workflow_identifier={identifier}, namespace={namespace}]")
-            return create_execution(decision, definition, new_id, given, params, description, project_id)
+            work = create_execution(decision, definition, new_id, given, params, description, project_id)
+            work.id_given = execution_id is not None
+            return work
 
         self.submit(Job(new_id, new_id, None, create=make, done=done))
         try:
@@ -261,11 +263,11 @@ class Engine:
                 if any(job.fresh or (not owned and job.create is None) for job in jobs):
                     self.cache.forget_tree(root_id)  # others may have changed it since
             try:
-                decided = await self._decider.decide(groups, self.registry)
+                decided, definitions = await self.decider.decide(groups, self.registry)
             except Exception as e:
-                decided = []
+                decided, definitions = [], None
                 await self.failed([job for jobs in groups.values() for job in jobs], e, "decided")
-            self._spawn(self._committer.finish(groups, decided))
+            self._spawn(self._committer.finish(groups, decided, definitions))
 
     def _refuse(self, job: Job, error: Exception) -> None:
         if job.done is not None:

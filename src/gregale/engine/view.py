@@ -18,12 +18,17 @@ from gregale.core.work import Work
 from gregale.language import ActionSpec, build
 from gregale.store import definitions, environments, load, rows, sources
 from gregale.store.attributes import moment
-from gregale.store.ownership import Viewer
+from gregale.store.ownership import Viewer, change_number
 from gregale.store.removal import subtree_ids
 from gregale.store.schema import executions, tasks
 
+CHANGES = ("changes",)
+"""The question for the number of changes of definitions; its answer comes with every answer that is a definition."""
+NEVER = -1
+"""Before any definition was asked for."""
 _ABSENT = object()
 _MOST_ANSWERS = 10_000
+_NO_DEFINITION = ("execution", "tasks", "executions", "subtree")
 
 
 class Cache:
@@ -32,7 +37,7 @@ class Cache:
     def __init__(self, size: int):
         self.executions: OrderedDict[str, Execution | None] = OrderedDict()
         self.answers: dict[tuple[Any, ...], Any] = {}
-        self.change_number = -1
+        self.change_number = NEVER
         self._size = size
         self._trees: dict[str, set[str]] = {}
 
@@ -61,14 +66,20 @@ class Cache:
             self.forget_tree(root_id)
 
     def seen(self, change_number: int) -> None:
-        """Forget definitions when they have changed, and when too many were asked for."""
-        if change_number != self.change_number or len(self.answers) > _MOST_ANSWERS:
+        """Forget definitions when they have changed."""
+        if change_number != self.change_number:
             self.change_number = change_number
+            self.answers.clear()
+
+    def trim(self) -> None:
+        """Forget definitions when too many were asked for."""
+        if len(self.answers) > _MOST_ANSWERS:
             self.answers.clear()
 
 
 class CachedView:
-    """The core's View for one batch: `transient` holds answers that only this decision may use."""
+    """The core's View for one batch: `transient` holds answers that only this decision may use. `used_definitions`: whether any
+    answer was one that is remembered."""
 
     def __init__(
         self, cache: Cache, registry: Callable[[str], ActionInfo | None], transient: dict[tuple[Any, ...], Any]
@@ -76,6 +87,7 @@ class CachedView:
         self._cache = cache
         self._registry = registry
         self._transient = transient
+        self.used_definitions = False
 
     def execution(self, execution_id: str) -> Execution | None:
         found = self._cache.executions.get(execution_id, _ABSENT)
@@ -115,6 +127,7 @@ class CachedView:
         found = self._cache.answers.get(question, _ABSENT)
         if found is _ABSENT:
             raise Missing(*question)
+        self.used_definitions = True
         return found
 
     def _once(self, *question: Any) -> Any:
@@ -131,6 +144,8 @@ def answer(connection: Connection, questions: list[tuple[Any, ...]], deep_merge:
     if wanted:
         found = {e.id: e for e in load(connection, wanted, deep_merge)}
         result.update({("execution", i): found.get(i) for i in wanted})
+    if any(q[0] not in _NO_DEFINITION for q in questions):
+        result[CHANGES] = change_number(connection)
     for question in questions:
         kind, *rest = question
         if kind == "workflow":

@@ -57,8 +57,8 @@ def commit(
     created = [w for w in changed if w.created]
     updated = [w for w in changed if not w.created]
     tag = tag or str(uuid.uuid4())
+    _require_collected(connection, [w.execution.id for w in created if w.id_given])
     if created:
-        _require_collected(connection, [w.execution.id for w in created])
         save_specs(connection, {w.execution.spec_hash: w.execution.spec.body for w in created})
     _drop_timers(connection, changed)
     writes = Writes()
