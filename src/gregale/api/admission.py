@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import suppress
 
 from sqlalchemy.engine import Connection
@@ -14,35 +13,40 @@ from gregale.bus import BusUnavailable
 from gregale.bus.messages import ACTIONS
 from gregale.engine import Engine
 from gregale.store import sweep
+from gregale.store.recent import Recent
 
-_LOOK_EVERY = 0.5
+_FRESH, _OLDEST = 0.5, 5.0
+"""Seconds."""
 
 
 class Admission:
     def __init__(self, engine: Engine, settings: ApiSettings):
         self._engine = engine
         self._most = settings.max_waiting
-        self._waiting = 0
-        self._looked = float("-inf")
+        self._waiting = Recent(self._look, _FRESH, _OLDEST)
+        self._let_in = 0
 
     async def require(self) -> None:
         """Raises TooMany. Between two looks at the rows, the starts let in here are counted."""
-        now = asyncio.get_running_loop().time()
-        if now - self._looked > _LOOK_EVERY:
-            self._looked = now
-            self._waiting = await self._engine.database.reading(self._unstarted)
-            with suppress(BusUnavailable):  # starts are taken, and begin when it is back
-                queued = await self._engine.bus.depth(ACTIONS)
-                metrics.QUEUED.set(queued)
-                self._waiting += queued
-        self._waiting += 1
-        if self._waiting > self._most:
+        waiting = await self._waiting.get() + self._let_in + 1
+        if waiting > self._most:
             metrics.REFUSED.inc()
             raise TooMany(
-                f"About {self._waiting} executions and actions wait for their turn, and {self._most} are the most (api.max_waiting); "
+                f"About {waiting} executions and actions wait for their turn, and {self._most} are the most (api.max_waiting); "
                 "try again in a moment",
                 2.0,
             )
+        self._let_in += 1
+
+    async def _look(self) -> int:
+        before = self._let_in
+        waiting = await self._engine.database.reading(self._unstarted)
+        with suppress(BusUnavailable):  # starts are taken, and begin when it is back
+            queued = await self._engine.bus.depth(ACTIONS)
+            metrics.QUEUED.set(queued)
+            waiting += queued
+        self._let_in -= before
+        return waiting
 
     def _unstarted(self, connection: Connection) -> int:
         return sweep.count_unstarted(connection, self._most + 1)

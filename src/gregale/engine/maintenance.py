@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from math import inf
 from typing import TYPE_CHECKING
 
 from gregale.core import Event, Pause, Rejected, Resume
 from gregale.store import Unavailable, maintenance
+from gregale.store.recent import Recent
 
 if TYPE_CHECKING:
     from gregale.engine.engine import Engine
@@ -18,14 +20,17 @@ if TYPE_CHECKING:
 log = logging.getLogger("gregale.engine.maintenance")
 
 _STEP = 200
-_RECENT = 0.1
+_FRESH, _OLDEST = 0.1, 1.0
 """Seconds; what is started in them while another process switches is paused with the rest."""
 
 
 class Maintenance:
     def __init__(self, engine: Engine):
         self._engine = engine
-        self._known: tuple[float, str] | None = None
+        fresh, oldest = (
+            (_FRESH, _OLDEST) if engine.database.is_server else (inf, inf)
+        )  # on a file nobody else changes it
+        self._recent = Recent(self._look, fresh, oldest)
 
     async def run(self) -> None:
         while True:
@@ -42,7 +47,7 @@ class Maintenance:
         """Ask for PAUSED or RUNNING; gives the status that follows."""
         new, old = ("PAUSING", ("RUNNING",)) if status == "PAUSED" else ("RUNNING", ("PAUSING", "PAUSED"))
         switched = await self._engine.database.writing(maintenance.switch, new, old)
-        self._known = None
+        self._recent.forget()
         if switched:
             asked = new
             await self.once()
@@ -55,16 +60,16 @@ class Maintenance:
         found = await database.reading(maintenance.status)
         if found == "PAUSING" and not await database.reading(maintenance.busy):
             await database.writing(maintenance.switch, "PAUSED", ("PAUSING",))
-            self._known = None
+            self._recent.forget()
             return "PAUSED"
         return found
 
     async def recent(self) -> str:
-        """The status as it was at most a tenth of a second ago. On a file, nobody else could have changed it."""
-        now, database = asyncio.get_running_loop().time(), self._engine.database
-        if self._known is None or (database.is_server and now - self._known[0] > _RECENT):
-            self._known = (now, await database.glancing(maintenance.status))
-        return self._known[1]
+        """The status as it was at most a second ago."""
+        return await self._recent.get()
+
+    async def _look(self) -> str:
+        return await self._engine.database.glancing(maintenance.status)
 
     async def once(self) -> None:
         database = self._engine.database
