@@ -19,9 +19,9 @@ demo: $(READY)  ## Serve Gregale in one process, run a real workflow on it, show
 test: $(READY)  ## Install the servers that tests use, and run every test, the fast ones first
 	@sh scripts/servers.sh
 	$(BIN)/python -m pytest tests/core tests/language tests/expressions -n 2
-	$(BIN)/python -m pytest tests --ignore tests/core --ignore tests/language --ignore tests/expressions --ignore tests/lab -n 2 --dist loadgroup
-	$(BIN)/python -m pytest tests/lab/test_simulation.py tests/lab/test_interleavings.py -n 2
-	$(BIN)/python -m pytest tests/lab/test_drills.py tests/lab/test_command_line.py -n 2 --dist loadgroup
+	$(BIN)/python -m pytest tests --ignore tests/core --ignore tests/language --ignore tests/expressions --ignore tests/lab -n 3 --dist loadgroup
+	$(BIN)/python -m pytest tests/lab/test_simulation.py tests/lab/test_interleavings.py -n 2 --dist loadgroup
+	$(BIN)/python -m pytest tests/lab/test_drills.py tests/lab/test_command_line.py -n 3 --dist loadgroup
 	$(BIN)/gregale test examples/*_test.yaml
 
 check: $(READY)  ## ruff, mypy, import-linter

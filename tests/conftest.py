@@ -26,6 +26,11 @@ settings.register_profile("night", max_examples=20_000, deadline=None, suppress_
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "dev"))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest first, then what shares a server, so that no worker has these left when the others have nothing."""
+    items.sort(key=lambda i: (i.get_closest_marker("long") is None, i.get_closest_marker("xdist_group") is None))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _migrated_once() -> Iterator[None]:
     """Services in memory begin with a copy of one migrated database: hundreds of tests save a tenth of a second each. Migrations

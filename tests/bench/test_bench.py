@@ -172,6 +172,7 @@ def test_curves_are_over_what_was_varied() -> None:
     assert "× 1.90" in nodes
 
 
+@pytest.mark.long
 def test_rally_runs_the_same_workflows(served: OneProcess, tmp_path: Path) -> None:
     rally = shutil.which("rally", path=str(Path(sys.executable).parent))
     if rally is None:

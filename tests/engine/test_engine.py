@@ -12,7 +12,7 @@ import pytest
 
 from gregale.actions import action
 from gregale.actions.contract import from_function
-from gregale.bus import ActionFinished, RunActionMessage, StartMessage, encode
+from gregale.bus import ActionFinished, RunActionMessage, StartMessage, decode, encode
 from gregale.bus.messages import ACTIONS, engine_queue
 from gregale.core import ActionDone, Execution, NotFound, Pause, Resume, Stop, WorkflowError
 from gregale.engine import EngineSettings
@@ -159,6 +159,37 @@ async def test_repeated_and_late_messages_change_nothing(any_database: str) -> N
         await upload(service, "wf: {tasks: {a: {action: count, on-success: b}, b: {action: count}}}")
         found = await finished(service, await start(service))
         assert (found.state, len(calls), len(found.tasks)) == ("SUCCESS", 2, 2)
+
+
+async def test_a_late_start_brings_an_old_row_and_changes_nothing(any_database: str) -> None:
+    async with Service(ServiceSettings(database=any_database, engine=QUICK)) as service:
+        original, starts = service.bus.publish, list[tuple[str, bytes]]()
+
+        async def noted(queue: str, bodies: Any) -> None:
+            starts.extend((queue, body) for body in bodies if isinstance(decode(body), StartMessage))
+            await original(queue, bodies)
+
+        service.bus.publish = noted  # type: ignore[method-assign]
+        await upload(service, "wf: {tasks: {a: {action: std.async_noop, on-success: b}, b: {action: std.noop}}}")
+        await finished_first(service)
+        execution_id = await start(service)
+        await until(lambda: service.engine.cache.executions[execution_id].children)  # type: ignore[union-attr]
+        [(queue, body)] = [(q, b) for q, b in starts if decode(b).execution_id == execution_id]
+        assert decode(body).row, "a small row travels with its start"  # type: ignore[union-attr]
+        service.engine.cache.forget_tree(execution_id)
+        await original(queue, [body])
+        await until(lambda: service.engine.swaps_lost)
+        child = next(iter((await stored(service, execution_id)).children.values()))
+        await service.engine.apply(execution_id, ActionDone(child.id))
+        found = await finished(service, execution_id)
+        assert (found.state, len(found.tasks), len(found.children)) == ("SUCCESS", 2, 2)
+
+
+async def finished_first(service: Service) -> None:
+    """An execution before the one that a test is about: the definition is known from then on."""
+    execution_id = await start(service)
+    await until(lambda: service.engine.cache.executions[execution_id].children)  # type: ignore[union-attr]
+    await service.engine.apply(execution_id, Stop("CANCELLED"))
 
 
 async def test_what_is_no_message_is_buried_with_its_reason(any_database: str) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from tests.served import Served
 
@@ -43,6 +44,7 @@ unsafe:
 """
 
 
+@pytest.mark.long
 def test_fifty_kills_and_restarts_during_a_mixed_load_leave_every_execution_in_its_right_final_state(
     tmp_path: Path,
 ) -> None:

@@ -18,7 +18,7 @@ from gregale.lab.components import Component
 from gregale.lab.servers import DatabaseServer
 from gregale.store import Database, upgrade
 
-pytestmark = pytest.mark.xdist_group("lab-mariadb")
+pytestmark = pytest.mark.xdist_group("lab-apart")
 
 
 def gregale(*arguments: str, cwd: Path, code: int = 0, **environment: str) -> str:

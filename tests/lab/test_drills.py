@@ -66,7 +66,6 @@ class TestOnPostgreSQL:
             "cut-off",
             "database-outages",
             "broker-wiped",
-            "hung-members",
             "crash-points",
         ],
     )
@@ -78,57 +77,6 @@ class TestOnPostgreSQL:
         # a connection that the kernel had taken, and the process not yet, is reset: refused, in other words
         assert set(report.refusals) <= {"ConnectError", "ReadError"}
         assert report.states == {"SUCCESS": report.executions}
-
-    def test_poison_ends_what_it_poisons_and_nothing_else(self, postgresql_lab: Lab) -> None:
-        report = drilled(
-            postgresql_lab, "poison"
-        )  # what was not poisoned ends right; some unsafe actions lose their executor
-        assert report.states["SUCCESS"] > 0.9 * report.executions
-        assert float(report.notes["longest pause"].split()[0]) < 5.0
-        letters = httpx.get(f"{postgresql_lab.api}/cluster/dead_letters", timeout=30).json()["dead_letters"]
-        assert {letter["queue"] for letter in letters} == {"engine.3", "engine.17", "actions"}
-
-    def test_overload_is_refused_and_what_was_accepted_completes(self, postgresql_lab: Lab) -> None:
-        lab = postgresql_lab
-        lab.topology(apis=0, engines=0, executors=0)
-        lab.settings["api.max_waiting"] = 150
-        lab.topology(apis=1, engines=1, executors=1)
-        result = flood(lab, seconds=30, at_once=48)
-        assert result.accepted > 20, result
-        assert result.refused > result.accepted, result  # far more than can be done
-        assert result.other == 0, result
-        assert result.retry_after, "a refusal says when to come back"
-        assert result.unfinished == 0, result
-        assert result.growth_mb < 150, result
-        assert result.answer_after < 5.0, "it has recovered by itself"
-        print(result)
-        del lab.settings["api.max_waiting"]
-        lab.topology(apis=0, engines=0, executors=0)
-
-    def test_a_late_result_is_shown_and_not_accepted(self, postgresql_lab: Lab) -> None:
-        lab = postgresql_lab
-        lab.topology(1, 1, 1)
-        http = httpx.Client(base_url=lab.api, timeout=30)
-        http.post(
-            "/workflows",
-            content="version: '2.0'\nlate: {tasks: {t: {action: gregale.command, input: {argv: [sleep, '2']}}}}",
-        )
-        key = http.post("/executions", json={"workflow_name": "late"}).json()["id"]
-        [executor] = lab.find("executor")
-        until(lambda: http.get("/action_executions", params={"state": "RUNNING"}).json()["action_executions"])
-        time.sleep(0.5)  # the command's own work has begun
-        executor.pause()
-        until(lambda: http.get(f"/executions/{key}").json()["state"] == "ERROR")
-        assert "Lost: the executor" in http.get(f"/executions/{key}").json()["state_info"]
-        executor.resume()
-
-        def late() -> bool:
-            found = http.get("/action_executions", params={"workflow_name": "late"}).json()["action_executions"]
-            return any("A result came late, and was not accepted: it succeeded" in str(a["state_info"]) for a in found)
-
-        until(late)
-        assert http.get(f"/executions/{key}").json()["state"] == "ERROR"
-        http.close()
 
     # What these checks would miss, if they could not fail ---------------------------------------------------------------
 
@@ -185,13 +133,69 @@ class TestOnMariaDB:
         assert report.states == {"SUCCESS": report.executions}
         assert "deadlock" not in mariadb_lab.logs().lower()
 
-    @pytest.mark.parametrize("name", ["database-outages", "broker-outages", "cold-restart", "lossy"])
+    @pytest.mark.parametrize("name", ["database-outages", "broker-outages", "cold-restart", "lossy", "hung-members"])
     def test_everything_ends_right(self, mariadb_lab: Lab, name: str) -> None:
         drilled(mariadb_lab, name)
+
+    def test_poison_ends_what_it_poisons_and_nothing_else(self, mariadb_lab: Lab) -> None:
+        report = drilled(
+            mariadb_lab, "poison"
+        )  # what was not poisoned ends right; some unsafe actions lose their executor
+        assert report.states["SUCCESS"] > 0.9 * report.executions
+        assert float(report.notes["longest pause"].split()[0]) < 5.0
+        letters = httpx.get(f"{mariadb_lab.api}/cluster/dead_letters", timeout=30).json()["dead_letters"]
+        assert {letter["queue"] for letter in letters} == {"engine.3", "engine.17", "actions"}
+
+    def test_a_late_result_is_shown_and_not_accepted(self, mariadb_lab: Lab) -> None:
+        lab = mariadb_lab
+        lab.topology(1, 1, 1)
+        http = httpx.Client(base_url=lab.api, timeout=30)
+        http.post(
+            "/workflows",
+            content="version: '2.0'\nlate: {tasks: {t: {action: gregale.command, input: {argv: [sleep, '2']}}}}",
+        )
+        key = http.post("/executions", json={"workflow_name": "late"}).json()["id"]
+        [executor] = lab.find("executor")
+        until(lambda: http.get("/action_executions", params={"state": "RUNNING"}).json()["action_executions"])
+        time.sleep(0.5)  # the command's own work has begun
+        executor.pause()
+        until(lambda: http.get(f"/executions/{key}").json()["state"] == "ERROR")
+        assert "Lost: the executor" in http.get(f"/executions/{key}").json()["state_info"]
+        executor.resume()
+
+        def late() -> bool:
+            found = http.get("/action_executions", params={"workflow_name": "late"}).json()["action_executions"]
+            return any("A result came late, and was not accepted: it succeeded" in str(a["state_info"]) for a in found)
+
+        until(late)
+        assert http.get(f"/executions/{key}").json()["state"] == "ERROR"
+        http.close()
+
+
+@pytest.mark.xdist_group("lab-apart")
+class TestApart:
+    """What takes long, beside the others."""
 
     def test_a_minute_without_database_and_broker(self, mariadb_lab: Lab) -> None:
         report = drilled(mariadb_lab, "both-away", 66, rate=2)
         assert report.states == {"SUCCESS": report.executions}
+
+    def test_overload_is_refused_and_what_was_accepted_completes(self, mariadb_lab: Lab) -> None:
+        lab = mariadb_lab
+        lab.topology(apis=0, engines=0, executors=0)
+        lab.settings["api.max_waiting"] = 150
+        lab.topology(apis=1, engines=1, executors=1)
+        result = flood(lab, seconds=30, at_once=48)
+        assert result.accepted > 20, result
+        assert result.refused > result.accepted, result  # far more than can be done
+        assert result.other == 0, result
+        assert result.retry_after, "a refusal says when to come back"
+        assert result.unfinished == 0, result
+        assert result.growth_mb < 150, result
+        assert result.answer_after < 5.0, "it has recovered by itself"
+        print(result)
+        del lab.settings["api.max_waiting"]
+        lab.topology(apis=0, engines=0, executors=0)
 
 
 def test_a_drill_that_breaks_nothing_or_in_which_little_succeeds_has_shown_nothing() -> None:

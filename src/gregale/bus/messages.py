@@ -12,6 +12,8 @@ ACTIONS = "actions"
 EVENTS = "events."
 INLINE = 128 * 1024
 """Bytes; a larger input or result travels by reference to its row."""
+SMALL = 8 * 1024
+"""Bytes of a row that travels with the message of its start."""
 
 
 def engine_queue(partition: int) -> str:
@@ -19,10 +21,14 @@ def engine_queue(partition: int) -> str:
 
 
 class StartMessage(msgspec.Struct, frozen=True, gc=False, tag="start"):
-    """An execution waits to be started. Lost: the sweep finds it. Twice: it is started already."""
+    """An execution waits to be started. Lost: the sweep finds it. Twice: it is started already.
+
+    `row`: what its creation has committed, where that is small, so that it need not be read; if it is old, the start loses its swap.
+    """
 
     execution_id: str
     root_id: str
+    row: str | None = None
 
 
 class WakeMessage(msgspec.Struct, frozen=True, gc=False, tag="wake"):

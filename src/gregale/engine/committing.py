@@ -99,7 +99,7 @@ class Committer:
                 if job.done is not None and not job.done.done():
                     job.done.set_result(decision.peek(job.execution_id))
         commands = [(w.execution, c) for decision, _ in decided for w in decision.works.values() for c in w.commands]
-        messages = [message_of(e.root_id, c) for e, c in commands if not self._is_for_here(e, c)]
+        messages = [message_of(e, c) for e, c in commands if not self._is_for_here(e, c)]
         await self._engine.publisher.send([*messages, *self._wakes(works)])
         faults.point("before_ack")
         for _, jobs in decided:

@@ -14,6 +14,7 @@ from gregale.engine.inbox import Job
 from gregale.engine.trivial import AtOnce, carry_out, never
 from gregale.engine.view import CHANGES, NEVER, Cache, CachedView, answer
 from gregale.store import Database
+from gregale.store.load import unstarted
 from gregale.store.ownership import change_number
 
 _MAX_QUESTIONS = 10_000
@@ -52,6 +53,7 @@ class Decider:
         compared = await self._trust()
         transient: dict[tuple[Any, ...], Any] = {}
         self._fresh.clear()
+        self._recall(groups)
         waiting = dict(groups)
         decided: Decided = []
         view = CachedView(self._cache, registry, transient)
@@ -67,6 +69,15 @@ class Decider:
                 if compared == NEVER:
                     compared = self._cache.change_number
         return decided, compared if view.used_definitions else None
+
+    def _recall(self, groups: dict[str, list[Job]]) -> None:
+        """New executions whose rows came with their starts."""
+        for jobs in groups.values():
+            for job in jobs:
+                if job.row is not None and job.execution_id not in self._cache.executions:
+                    new = unstarted(job.row, self._settings.deep_merge)
+                    if new is not None:
+                        self._cache.keep(new)
 
     def doubt(self) -> None:
         """A commit has found that definitions have changed. The next batch asks before it decides, so that however often they change,

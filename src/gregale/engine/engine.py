@@ -315,6 +315,7 @@ class Engine:
             self.cache.forget_tree(job.root_id)
             self.cache.executions.pop(job.execution_id, None)
             job.failed += error is not None
+            job.row = None
             if error is not None and job.failed > _MAX_TRIES:
                 self._refuse(job, error)
             else:

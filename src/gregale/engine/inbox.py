@@ -16,7 +16,8 @@ from gregale.core.partition import partition_of
 class Job(msgspec.Struct, eq=False):
     """Something to decide: an event for an execution, or a new execution. `done` gets the outcome, `delivery` the ack.
 
-    `fresh`: the rows have something to say about this tree that memory may not know.
+    `fresh`: the rows have something to say about this tree that memory may not know. `row`: what a new execution's row was, for who
+    does not remember it.
     """
 
     root_id: str
@@ -27,6 +28,7 @@ class Job(msgspec.Struct, eq=False):
     done: asyncio.Future[Execution] | None = None
     failed: int = 0
     fresh: bool = False
+    row: str | None = None
 
 
 class Inbox:

@@ -61,7 +61,7 @@ class Intake:
 
     def _accept(self, message: object, delivery: Delivery) -> None:
         if isinstance(message, StartMessage):
-            self._engine.submit(Job(message.root_id, message.execution_id, Start(), delivery=delivery))
+            self._engine.submit(Job(message.root_id, message.execution_id, Start(), delivery=delivery, row=message.row))
         elif isinstance(message, WakeMessage):
             self._spawn(self._woken(message, delivery))
         elif not isinstance(message, ActionFinished):

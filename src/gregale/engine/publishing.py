@@ -10,10 +10,11 @@ from collections.abc import Iterable
 import msgspec
 
 from gregale.bus import Bus, BusUnavailable, Message, RunActionMessage, StartMessage, encode
-from gregale.bus.messages import INLINE, actions_queue, engine_queue
-from gregale.core import RunAction, StartExecution
+from gregale.bus.messages import INLINE, SMALL, actions_queue, engine_queue
+from gregale.core import Execution, RunAction, StartExecution
 from gregale.core.partition import partition_of
 from gregale.core.work import Command
+from gregale.store import rows
 
 log = logging.getLogger("gregale.engine")
 
@@ -74,9 +75,13 @@ class Publisher:
         del self._waiting[queue]
 
 
-def message_of(root_id: str, command: Command) -> tuple[str, bytes]:
+def message_of(execution: Execution, command: Command) -> tuple[str, bytes]:
+    """`execution` as it was committed with the command."""
+    root_id = execution.root_id
     if isinstance(command, StartExecution):
-        return engine_queue(partition_of(root_id)), encode(StartMessage(command.execution_id, root_id))
+        row = rows.encode(rows.execution_row(execution)) if command.execution_id == execution.id else None
+        message = StartMessage(command.execution_id, root_id, row if row is not None and len(row) <= SMALL else None)
+        return engine_queue(partition_of(root_id)), encode(message)
     return actions_queue(command.target), encoded(run_message(root_id, command))
 
 

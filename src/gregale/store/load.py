@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -75,6 +76,15 @@ def _load(connection: Connection, ids: Sequence[str], deep_merge: bool) -> list[
             )
         )
     return result
+
+
+def unstarted(row: str, deep_merge: bool = False) -> Execution | None:
+    """A new execution from the text of its row. None when its spec is not known here."""
+    values = rows.decode(row)
+    spec = _parsed.get(values["spec_hash"])
+    if spec is None or values["started"]:
+        return None
+    return _execution(SimpleNamespace(**values), spec, [], [], context.rebuild([], deep_merge))
 
 
 def _execution(
