@@ -1,6 +1,7 @@
 # The verbs of this repository. Each sets up what it needs.
 PYTHON ?= python3
 VENV := .venv
+export PYTHONDONTWRITEBYTECODE =
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 

@@ -49,7 +49,7 @@ def mariadb_lab() -> Iterator[Lab]:
     yield from started("mariadb")
 
 
-def drilled(lab: Lab, name: str, seconds: float | None = None, rate: float = 5.0, needs_faults: bool = True) -> Report:
+def drilled(lab: Lab, name: str, seconds: float | None = None, rate: float = 3.0, needs_faults: bool = True) -> Report:
     lab.topology(**TOPOLOGY)
     report = drills.run(lab, name, seconds, rate)
     failures = report.failures(needs_faults)
@@ -59,10 +59,13 @@ def drilled(lab: Lab, name: str, seconds: float | None = None, rate: float = 5.0
 
 @pytest.mark.xdist_group("lab-postgresql")
 class TestOnPostgreSQL:
+    def test_a_changing_topology_finishes_two_hundred_executions_of_all_shapes(self, postgresql_lab: Lab) -> None:
+        report = drilled(postgresql_lab, "churn", 28, 8)
+        assert report.executions >= 200
+
     @pytest.mark.parametrize(
         "name",
         [
-            "churn",
             "cut-off",
             "database-outages",
             "broker-wiped",

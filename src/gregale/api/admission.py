@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from math import inf
 
 from sqlalchemy.engine import Connection
 
@@ -15,7 +16,7 @@ from gregale.engine import Engine
 from gregale.store import sweep
 from gregale.store.recent import Recent
 
-_FRESH, _OLDEST = 0.5, 5.0
+_FRESH = 0.5
 """Seconds."""
 
 
@@ -23,12 +24,14 @@ class Admission:
     def __init__(self, engine: Engine, settings: ApiSettings):
         self._engine = engine
         self._most = settings.max_waiting
-        self._waiting = Recent(self._look, _FRESH, _OLDEST)
+        self._waiting = Recent(self._look, _FRESH)
         self._let_in = 0
 
     async def require(self) -> None:
-        """Raises TooMany. Between two looks at the rows, the starts let in here are counted."""
-        waiting = await self._waiting.get() + self._let_in + 1
+        """Raises TooMany. Between two looks at the rows, the starts let in here are counted; none is refused by an old look."""
+        waiting = await self._waiting.get(inf) + self._let_in + 1
+        if waiting > self._most:
+            waiting = await self._waiting.get(_FRESH) + self._let_in + 1
         if waiting > self._most:
             metrics.REFUSED.inc()
             raise TooMany(

@@ -27,10 +27,7 @@ _FRESH, _OLDEST = 0.1, 1.0
 class Maintenance:
     def __init__(self, engine: Engine):
         self._engine = engine
-        fresh, oldest = (
-            (_FRESH, _OLDEST) if engine.database.is_server else (inf, inf)
-        )  # on a file nobody else changes it
-        self._recent = Recent(self._look, fresh, oldest)
+        self._recent = Recent(self._look, _FRESH if engine.database.is_server else inf)
 
     async def run(self) -> None:
         while True:
@@ -65,8 +62,8 @@ class Maintenance:
         return found
 
     async def recent(self) -> str:
-        """The status as it was at most a second ago."""
-        return await self._recent.get()
+        """The status as it was at most a second ago. On a file, nobody else could have changed it."""
+        return await self._recent.get(_OLDEST if self._engine.database.is_server else inf)
 
     async def _look(self) -> str:
         return await self._engine.database.glancing(maintenance.status)

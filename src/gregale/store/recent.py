@@ -10,23 +10,22 @@ T = TypeVar("T")
 
 
 class Recent(Generic[T]):
-    """Gives what `ask` gave not more than `oldest` seconds ago, and asks again in the background once that is older than `fresh`."""
+    """Gives what `ask` gave, and asks again in the background once that is older than `fresh` seconds."""
 
-    def __init__(self, ask: Callable[[], Awaitable[T]], fresh: float, oldest: float):
+    def __init__(self, ask: Callable[[], Awaitable[T]], fresh: float):
         self._ask = ask
         self._fresh = fresh
-        self._oldest = oldest
         self._known: tuple[float, T] | None = None
         self._asking: asyncio.Task[T] | None = None
 
-    async def get(self) -> T:
-        """Raises what `ask` raises."""
+    async def get(self, oldest: float) -> T:
+        """Waits for an answer where there is none that is at most `oldest` seconds old. Raises what `ask` raises."""
         now = asyncio.get_running_loop().time()
         known = self._known
         if (known is None or now - known[0] > self._fresh) and self._asking is None:
             self._asking = asyncio.create_task(self._again(now))
             self._asking.add_done_callback(self._asked)
-        if known is not None and (self._asking is None or now - known[0] <= self._oldest):
+        if known is not None and (self._asking is None or now - known[0] <= oldest):
             return known[1]
         assert self._asking is not None
         return await asyncio.shield(self._asking)

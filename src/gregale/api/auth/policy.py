@@ -6,9 +6,6 @@ import logging
 from collections.abc import Mapping
 from functools import lru_cache
 
-from oslo_config import cfg
-from oslo_policy import policy
-
 from gregale import yamltext
 from gregale.api.auth.identity import Identity
 
@@ -67,6 +64,9 @@ class Policy:
     """`overrides`: rules by name, as in a policy file. Raises BadPolicy."""
 
     def __init__(self, overrides: Mapping[str, str] | None = None):
+        from oslo_config import cfg  # engines and executors start sooner without
+        from oslo_policy import policy
+
         rules = {**BASE, **DEFAULTS, **(overrides or {})}
         unknown = rules.keys() - BASE.keys() - DEFAULTS.keys()
         if unknown:
