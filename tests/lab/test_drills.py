@@ -23,6 +23,7 @@ from gregale.lab.drills import SCENARIOS, Drill
 from gregale.lab.flood import flood
 from gregale.lab.load import Operation
 from gregale.lab.report import Report
+from gregale.lab.share import Share
 from gregale.store import Database
 from gregale.store.schema import executions
 
@@ -130,12 +131,6 @@ class TestOnPostgreSQL:
 
 @pytest.mark.xdist_group("lab-mariadb")
 class TestOnMariaDB:
-    def test_a_stable_topology_finishes_two_hundred_executions_of_all_shapes(self, mariadb_lab: Lab) -> None:
-        report = drilled(mariadb_lab, "stable", 30, 8, needs_faults=False)
-        assert report.executions >= 200
-        assert report.states == {"SUCCESS": report.executions}
-        assert "deadlock" not in mariadb_lab.logs().lower()
-
     @pytest.mark.parametrize("name", ["database-outages", "broker-outages", "cold-restart", "lossy", "hung-members"])
     def test_everything_ends_right(self, mariadb_lab: Lab, name: str) -> None:
         drilled(mariadb_lab, name)
@@ -174,6 +169,12 @@ class TestOnMariaDB:
         assert http.get(f"/executions/{key}").json()["state"] == "ERROR"
         http.close()
 
+    def test_a_stable_topology_finishes_two_hundred_executions_of_all_shapes(self, mariadb_lab: Lab) -> None:
+        report = drilled(mariadb_lab, "stable", 30, 8, needs_faults=False)
+        assert report.executions >= 200
+        assert report.states == {"SUCCESS": report.executions}
+        assert "deadlock" not in mariadb_lab.logs().lower()
+
 
 @pytest.mark.xdist_group("lab-apart")
 class TestApart:
@@ -186,9 +187,13 @@ class TestApart:
     def test_overload_is_refused_and_what_was_accepted_completes(self, mariadb_lab: Lab) -> None:
         lab = mariadb_lab
         lab.topology(apis=0, engines=0, executors=0)
-        lab.settings["api.max_waiting"] = 150
+        lab.settings["api.max_waiting"] = 40
         lab.topology(apis=1, engines=1, executors=1)
+        share = Share(
+            lab.find("engine")[0].process.pid, 0.1
+        )  # however busy the machine is, the clients are ten times as fast
         result = flood(lab, seconds=30, at_once=48)
+        share.close()
         assert result.accepted > 20, result
         assert result.refused > result.accepted, result  # far more than can be done
         assert result.other == 0, result
