@@ -13,7 +13,9 @@ _PART = 0.05
 """It is asked again after this part of what executions take on average: their ends are known as precisely, and asking costs little."""
 
 _QUIET = 0.7
-"""Nor is it asked before this part of the average has passed: on few cores the questions would slow down what they ask about."""
+"""Nor is it asked before this part of the average has passed, where that is long: on few cores the questions would slow down what
+they ask about."""
+_SHORT = 0.05
 
 
 class Watch:
@@ -71,7 +73,7 @@ class Watch:
 
     @property
     def _quiet(self) -> float:
-        return self._average * _QUIET
+        return max(0.0, self._average * _QUIET - _SHORT)
 
     async def _running(self, asked: set[str]) -> set[str]:
         if len(asked) > 1:
