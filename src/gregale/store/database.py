@@ -243,6 +243,9 @@ def _sqlite(url: str, in_memory: bool, durability: Durability) -> Engine:
 
     @sa.event.listens_for(engine, "begin")
     def _begun(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN" if connection.get_execution_options().get("reads") else "BEGIN IMMEDIATE")
+        if not connection.get_execution_options().get("reads"):
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        elif not in_memory:  # in memory one thread does everything: nothing comes between what is read
+            connection.exec_driver_sql("BEGIN")
 
     return engine
