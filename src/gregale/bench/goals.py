@@ -80,17 +80,17 @@ def _throughput(place: Place, goal: int, what: str) -> Iterator[Figure]:
         )
 
 
-def _latency(place: Place, one: tuple[float, float], step: float) -> Iterator[Figure]:
+def _latency(place: Place, one: tuple[float, float], step: float, how: str = "") -> Iterator[Figure]:
     times = _times(place, SHAPES["sequence"](1, 1, NOOP), 300)
     p50, p99 = percentile(times, 50), percentile(times, 99)
     yield Figure(
-        "an execution of one task, idle, p50 / p99",
+        f"an execution of one task, idle, p50 / p99{how}",
         f"{one[0]:g} / {one[1]:g} ms",
         f"{p50:.1f} / {p99:.1f} ms",
         p50 <= one[0] and p99 <= one[1],
     )
     found = percentile(_times(place, SHAPES["sequence"](50, 1, NOOP), 30), 50) / 50
-    yield Figure("a step of a sequence, idle, p50", f"{step:g} ms", f"{found:.2f} ms", found <= step)
+    yield Figure(f"a step of a sequence, idle, p50{how}", f"{step:g} ms", f"{found:.2f} ms", found <= step)
 
 
 def _growth(place: Place, sizes: tuple[int, ...]) -> Iterator[Figure]:
@@ -286,7 +286,7 @@ def figures(database: str) -> Iterator[Figure]:
             yield from _growth(place, (10, 1_000, 10_000))
         with OneProcess(dict(_BY_EXECUTORS)) as place:
             yield from _throughput(place, 0, "one process, through its executor")
-            yield from _latency(place, (5, 20), 3)
+            yield from _latency(place, (5, 20), 3, ", through its executor")
             yield from _expressions(place)
         with OneProcess({}) as place:
             yield from _items(place, "serve")
