@@ -6,7 +6,7 @@ import msgspec
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """`seconds`: wall-clock bound of one evaluation. `iterations`: longest collection an expression may walk.
+    """`seconds`: of CPU that one evaluation may take. `iterations`: longest collection an expression may walk.
     `memory`: bytes that one YAQL operation may build. `languages`: those not listed are refused (spec 3.1)."""
 
     seconds: float = 2.0
